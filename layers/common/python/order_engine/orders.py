@@ -1,0 +1,226 @@
+"""An order, its events and its journal entry: frozen models, whose JSON form is the wire format."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from order_engine.amounts import Amount
+from order_engine.errors import FailureCode
+from order_engine.status import FINAL, OrderStatus, check_transition
+
+
+class WireModel(BaseModel):
+    """A frozen model: camelCase and decimal strings in JSON, snake_case and Decimal in Python."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+    def to_json(self) -> str:
+        """The wire form; fields that are None are left out."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+class VenueName(StrEnum):
+    """The venues that the router asks."""
+
+    RAYDIUM = "raydium"
+    METEORA = "meteora"
+
+
+class Order(WireModel):
+    """An accepted order; nothing in it ever changes.
+
+    `token_in` and `token_out` are symbols of the token table, amounts are in units of the token (not base units),
+    `min_amount_out` is what the client asked for, if anything.
+    """
+
+    order_id: UUID
+    order_type: str
+    token_in: str
+    token_out: str
+    amount_in: Amount
+    slippage_bps: int
+    min_amount_out: Amount | None = None
+    client_order_id: str | None = None
+    created_at: datetime
+
+
+class Quote(WireModel):
+    """What a venue offers for an order.
+
+    `price`: tokenOut per tokenIn before fee and impact; `fee`: fraction of amountIn that the venue keeps (0.003 is
+    0.3 %); `price_impact_pct`: how far the trade itself moves the pool, in per cent; `amount_out`: what the user
+    receives, after fee and impact, rounded down to tokenOut's base unit.
+    """
+
+    venue: VenueName
+    price: Amount
+    fee: Amount
+    price_impact_pct: Amount
+    amount_out: Amount
+
+
+class Rejection(WireModel):
+    """A venue that gave no quote, and why."""
+
+    venue: VenueName
+    code: FailureCode
+    error: str
+
+
+class Transaction(WireModel):
+    """A signed swap, ready to be sent; sending it twice is harmless, because the chain knows its `tx_hash`.
+
+    `steps` are its instructions in order (wrapping and unwrapping SOL among them); the chain itself refuses to
+    swap for less than `min_amount_out`.
+    """
+
+    tx_hash: str
+    order_id: UUID
+    attempt: int
+    venue: VenueName
+    token_in: str
+    token_out: str
+    amount_in: Amount
+    fee: Amount
+    quoted_amount_out: Amount
+    min_amount_out: Amount
+    steps: tuple[str, ...]
+
+
+class AttemptError(WireModel):
+    """How one attempt ended when it did not end well."""
+
+    attempt: int
+    code: FailureCode
+    error: str
+    timestamp: datetime
+
+
+class StatusEvent(WireModel):
+    """One status of an order, as subscribers receive it; which of the optional fields it has follows from `status`."""
+
+    order_id: UUID
+    sequence: int
+    status: OrderStatus
+    attempt: int
+    timestamp: datetime
+    message: str
+    venue: VenueName | None = None
+    quotes: tuple[Quote, ...] | None = None
+    rejected: tuple[Rejection, ...] | None = None
+    min_amount_out: Amount | None = None
+    tx_hash: str | None = None
+    executed_price: Amount | None = None
+    amount_out: Amount | None = None
+    code: FailureCode | None = None
+    error: str | None = None
+    attempts: tuple[AttemptError, ...] | None = None
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    """Everything the journal knows of an order.
+
+    `attempt` is the attempt that runs or ran last (0 before the first), `transaction` the one that was submitted
+    last, `errors` the attempts that failed.
+    """
+
+    order: Order
+    events: tuple[StatusEvent, ...]
+    transaction: Transaction | None = None
+    errors: tuple[AttemptError, ...] = ()
+
+    @property
+    def last(self) -> StatusEvent:
+        """The newest event."""
+        return self.events[-1]
+
+    @property
+    def sequence(self) -> int:
+        """The newest event's number; events are numbered 1, 2, 3 …"""
+        return self.last.sequence
+
+    @property
+    def status(self) -> OrderStatus:
+        """Where the order stands."""
+        return self.last.status
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that runs or ran last."""
+        return self.last.attempt
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the order is confirmed or failed, for good."""
+        return self.status in FINAL
+
+    @property
+    def attempt_failed(self) -> bool:
+        """Whether the current attempt is known to have failed."""
+        return any(error.attempt == self.attempt for error in self.errors)
+
+    def event_of(self, status: OrderStatus) -> StatusEvent | None:
+        """The newest event of this status."""
+        return next((event for event in reversed(self.events) if event.status is status), None)
+
+    def advanced(
+        self, status: OrderStatus, at: datetime, message: str, attempt: int | None = None, **details: Any
+    ) -> "JournalEntry":
+        """The entry with one more event; raises IllegalTransition where the lifecycle has no such move."""
+        check_transition(self.status, status)
+        event = StatusEvent(
+            order_id=self.order.order_id,
+            sequence=self.sequence + 1,
+            status=status,
+            attempt=self.attempt if attempt is None else attempt,
+            timestamp=at,
+            message=message,
+            **details,
+        )
+        return replace(self, events=(*self.events, event))
+
+
+def accepted(order: Order) -> JournalEntry:
+    """The entry that every order begins with: `pending`, sequence 1."""
+    event = StatusEvent(
+        order_id=order.order_id,
+        sequence=1,
+        status=OrderStatus.PENDING,
+        attempt=0,
+        timestamp=order.created_at,
+        message=f"Order received: swap {order.amount_in:f} {order.token_in} for {order.token_out}",
+    )
+    return JournalEntry(order=order, events=(event,))
+
+
+@dataclass(frozen=True)
+class Landed:
+    """The swap is on the chain: this is what the user received, and the price it came to."""
+
+    amount_out: Decimal
+    executed_price: Decimal
+
+
+@dataclass(frozen=True)
+class Reverted:
+    """The transaction is on the chain, but swapped nothing, because it would have given less than minAmountOut."""
+
+    reason: str
+
+
+class Outlook(StrEnum):
+    """What a venue knows of a transaction that has not ended on the chain."""
+
+    UNKNOWN = "unknown"  # never seen; it may still arrive
+    PENDING = "pending"  # seen, and about to land
+    DEAD = "dead"  # it can never land
+
+
+TransactionStatus = Landed | Reverted | Outlook

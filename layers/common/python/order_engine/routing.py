@@ -1,0 +1,74 @@
+"""The routing decision: quotes in, the better venue out. Pure: no network, no clock."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from order_engine.amounts import EXACT, floor_to_unit, to_wire
+from order_engine.errors import ExecutionError, SlippageExceeded
+from order_engine.orders import Order, Quote, Rejection, VenueName
+from order_engine.tokens import TOKENS
+
+
+@dataclass(frozen=True)
+class RoutingDecision:
+    """The chosen quote, everything it was compared with, the floor for the swap, and the reason in words."""
+
+    best: Quote
+    quotes: tuple[Quote, ...]
+    rejected: tuple[Rejection, ...]
+    min_amount_out: Decimal
+    reason: str
+
+
+Answer = Quote | ExecutionError
+
+
+def choose(order: Order, answers: Sequence[tuple[VenueName, Answer]]) -> RoutingDecision:
+    """Takes the quote that gives the user most, after fee and impact; of equal ones the venue that was asked first.
+
+    A venue that answered with an error is left out and named in the decision. Raises SlippageExceeded when the best
+    quote is below what the client asked for at least, and, when there is no quote at all, the error to report: a
+    transient one if any venue's was, since then another attempt can help.
+    """
+    quotes = tuple(answer for _, answer in answers if isinstance(answer, Quote))
+    failures = [(venue, answer) for venue, answer in answers if isinstance(answer, ExecutionError)]
+    if not quotes:
+        worst = next((error for _, error in failures if error.transient), failures[0][1])
+        raise type(worst)("; ".join(str(error) for _, error in failures)) from worst
+    best = max(quotes, key=lambda quote: quote.amount_out)
+    return RoutingDecision(
+        best=best,
+        quotes=quotes,
+        rejected=tuple(Rejection(venue=venue, code=error.code, error=str(error)) for venue, error in failures),
+        min_amount_out=_min_amount_out(order, best),
+        reason=_reason(order, best, quotes, failures),
+    )
+
+
+def _min_amount_out(order: Order, best: Quote) -> Decimal:
+    """The floor for the swap: slippageBps below the quote, rounded down to the base unit, or the client's own floor
+    where that is higher."""
+    share = EXACT.divide(Decimal(10_000 - order.slippage_bps), Decimal(10_000))
+    floor = floor_to_unit(EXACT.multiply(best.amount_out, share), TOKENS[order.token_out].decimals)
+    if order.min_amount_out is None:
+        return floor
+    if best.amount_out < order.min_amount_out:
+        raise SlippageExceeded(
+            f"the best quote, {to_wire(best.amount_out)} {order.token_out} on {best.venue}, "
+            f"is below minAmountOut {to_wire(order.min_amount_out)}"
+        )
+    return max(floor, order.min_amount_out)
+
+
+def _reason(
+    order: Order, best: Quote, quotes: tuple[Quote, ...], failures: list[tuple[VenueName, ExecutionError]]
+) -> str:
+    said = f"{best.venue} gives {to_wire(best.amount_out)} {order.token_out}"
+    others = [quote for quote in quotes if quote is not best]
+    for other in others:
+        word = "as much as" if other.amount_out == best.amount_out else "more than"
+        said += f", {word} {other.venue} ({to_wire(other.amount_out)})"
+    for venue, error in failures:
+        said += f"; {venue} gave no quote ({error.code})"
+    return said

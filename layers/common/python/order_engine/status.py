@@ -1,0 +1,39 @@
+"""The order's lifecycle: its statuses and the moves that are legal."""
+
+from enum import StrEnum
+
+from order_engine.errors import IllegalTransition
+
+
+class OrderStatus(StrEnum):
+    """Where an order stands, as on the wire and in PostgreSQL."""
+
+    PENDING = "pending"
+    ROUTING = "routing"
+    BUILDING = "building"
+    SUBMITTED = "submitted"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+
+
+_S = OrderStatus
+
+TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
+    _S.PENDING: frozenset({_S.ROUTING, _S.FAILED}),
+    # routing again: a worker died here, and the next one starts the attempt anew; or all venues failed transiently
+    _S.ROUTING: frozenset({_S.BUILDING, _S.ROUTING, _S.FAILED}),
+    # back to routing: a worker died here; nothing was sent, because `submitted` is journaled before the sending
+    _S.BUILDING: frozenset({_S.SUBMITTED, _S.ROUTING, _S.FAILED}),
+    # back to routing: only once the transaction is known dead
+    _S.SUBMITTED: frozenset({_S.CONFIRMED, _S.ROUTING, _S.FAILED}),
+    _S.CONFIRMED: frozenset(),
+    _S.FAILED: frozenset(),
+}
+
+FINAL = frozenset(status for status, successors in TRANSITIONS.items() if not successors)
+
+
+def check_transition(current: OrderStatus, following: OrderStatus) -> None:
+    """Raises IllegalTransition unless the lifecycle has the move."""
+    if following not in TRANSITIONS[current]:
+        raise IllegalTransition(f"an order can't go from {current} to {following}")
