@@ -1,0 +1,49 @@
+"""Logging (JSON, the order's id on every line that has to do with one) and metrics (EMF), by Powertools.
+
+The metrics, and what they tell an operator, are listed in docs/operations.md.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from aws_lambda_powertools import Logger, Metrics, single_metric
+from aws_lambda_powertools.metrics import MetricUnit
+
+from order_engine.orders import JournalEntry
+from order_engine.status import OrderStatus
+
+NAMESPACE = "OrderEngine"
+
+logger = Logger(service="order-engine", utc=True, log_uncaught_exceptions=False)
+metrics = Metrics(namespace=NAMESPACE, service="order-engine")
+
+
+@contextmanager
+def about(order_id: UUID | str) -> Iterator[None]:
+    """Puts the order's id on every line that is logged inside."""
+    with logger.append_context_keys(orderId=str(order_id)):
+        yield
+
+
+def count(name: str, value: float = 1, unit: MetricUnit = MetricUnit.Count) -> None:
+    """Adds to a metric of this invocation."""
+    metrics.add_metric(name=name, unit=unit, value=value)
+
+
+def count_by(name: str, dimension: str, value: str) -> None:
+    """Counts once, apart for each value of a dimension (which never is an order's id)."""
+    with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace=NAMESPACE) as metric:
+        metric.add_dimension(name="service", value="order-engine")
+        metric.add_dimension(name=dimension, value=value)
+
+
+def count_outcome(entry: JournalEntry) -> None:
+    """Counts a final order: how it ended, where, and how long it took since it was accepted."""
+    last = entry.last
+    if last.status is OrderStatus.CONFIRMED and last.venue:
+        count_by("OrdersConfirmed", "venue", last.venue)
+    if last.status is OrderStatus.FAILED and last.code:
+        count_by("OrdersFailed", "code", last.code)
+    elapsed = last.timestamp - entry.order.created_at
+    count("TimeToFinal", elapsed.total_seconds() * 1000, MetricUnit.Milliseconds)
