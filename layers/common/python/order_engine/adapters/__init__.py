@@ -1,0 +1,1 @@
+"""One outside system per module; each knows the ports, the domain and one SDK, and no other adapter."""

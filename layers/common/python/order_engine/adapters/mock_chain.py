@@ -1,0 +1,127 @@
+"""The mock chain, in DynamoDB: what a worker forgets in a crash, the chain still knows.
+
+Items have the key `id`: one for each transaction (its txHash) and, while one of an order's transactions can land or has
+landed, a guard `order#<orderId>` that names it, so that an order lands at most once. A transaction's `state` goes
+from `sent` to `landed`, `reverted` or `dead` by a conditional write, once and for good.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from order_engine.amounts import to_wire
+from order_engine.aws import code_of, reaching, uncontended
+from order_engine.orders import Landed, Outlook, Reverted, Transaction, TransactionStatus
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a transaction will end, and when, unless it is declared dead before."""
+
+    lands_at: datetime
+    amount_out: Decimal
+    executed_price: Decimal
+    reverted: str | None  # the reason, where the chain will refuse the swap
+
+
+class MockChain:
+    """A ledger that the mock venues share."""
+
+    def __init__(self, dynamodb: Any, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    def send(self, transaction: Transaction, execution: Execution) -> None:
+        """Takes a transaction in. One that is known already (sent, ended or dead), or whose order has another one that
+        can land, changes nothing."""
+        item = {
+            **_key(transaction.tx_hash),
+            "orderId": {"S": str(transaction.order_id)},
+            "venue": {"S": transaction.venue},
+            "state": {"S": "sent"},
+            "landsAt": {"N": str(_milliseconds(execution.lands_at))},
+            "amountOut": {"S": to_wire(execution.amount_out)},
+            "executedPrice": {"S": to_wire(execution.executed_price)},
+        }
+        if execution.reverted:
+            item["reverted"] = {"S": execution.reverted}
+        guard = {**_guard(transaction), "txHash": {"S": transaction.tx_hash}}
+        absent = {"TableName": self._table, "ConditionExpression": "attribute_not_exists(id)"}
+        self._transact({"Put": {**absent, "Item": item}}, {"Put": {**absent, "Item": guard}})
+
+    def look_up(self, tx_hash: str, now: datetime) -> TransactionStatus | datetime:
+        """How a transaction stands; for one that is pending, the moment at which it lands."""
+        with reaching("chain"):
+            answer = self._dynamodb.get_item(TableName=self._table, Key=_key(tx_hash), ConsistentRead=True)
+        item = answer.get("Item")
+        if item is None:
+            return Outlook.UNKNOWN
+        lands_at = int(item.get("landsAt", {}).get("N", 0)) / 1000
+        if item["state"]["S"] == "sent":
+            if now.timestamp() < lands_at:
+                return datetime.fromtimestamp(lands_at, now.tzinfo)
+            return self._end(tx_hash, "reverted" if "reverted" in item else "landed")
+        return _ended(item)
+
+    def declare_dead(self, transaction: Transaction) -> TransactionStatus:
+        """Sees to it that a transaction which has not ended never lands; answers how it ended."""
+        dead = {**_key(transaction.tx_hash), "orderId": {"S": str(transaction.order_id)}, "state": {"S": "dead"}}
+        absent = {"TableName": self._table, "ConditionExpression": "attribute_not_exists(id)"}
+        if self._transact({"Put": {**absent, "Item": dead}}):
+            return Outlook.DEAD
+        return self._end(transaction.tx_hash, "dead", transaction)
+
+    def _end(self, tx_hash: str, state: str, transaction: Transaction | None = None) -> TransactionStatus:
+        """Ends a sent transaction in the state, and frees its order if it died; one that has ended stays as it is."""
+        ending: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": _key(tx_hash),
+            "UpdateExpression": "SET #state = :state",
+            "ConditionExpression": "#state = :sent",
+            "ExpressionAttributeNames": {"#state": "state"},
+            "ExpressionAttributeValues": {":state": {"S": state}, ":sent": {"S": "sent"}},
+        }
+        actions = [{"Update": ending}]
+        if transaction is not None:
+            actions.append({"Delete": {"TableName": self._table, "Key": _guard(transaction)}})
+        self._transact(*actions)
+        with reaching("chain"):
+            answer = self._dynamodb.get_item(TableName=self._table, Key=_key(tx_hash), ConsistentRead=True)
+        return _ended(answer["Item"])
+
+    def _transact(self, *actions: dict[str, Any]) -> bool:
+        """Writes all or nothing; False when a condition did not hold. Contention with another caller is repeated."""
+        with reaching("chain"):
+            try:
+                uncontended(self._dynamodb.transact_write_items, TransactItems=list(actions))
+            except ClientError as error:
+                reasons = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
+                if code_of(error) == "TransactionCanceledException" and "ConditionalCheckFailed" in reasons:
+                    return False
+                raise
+        return True
+
+
+def _ended(item: dict[str, Any]) -> TransactionStatus:
+    match item["state"]["S"]:
+        case "landed":
+            return Landed(Decimal(item["amountOut"]["S"]), Decimal(item["executedPrice"]["S"]))
+        case "reverted":
+            return Reverted(item["reverted"]["S"])
+        case _:
+            return Outlook.DEAD
+
+
+def _key(tx_hash: str) -> dict[str, Any]:
+    return {"id": {"S": tx_hash}}
+
+
+def _guard(transaction: Transaction) -> dict[str, Any]:
+    return {"id": {"S": f"order#{transaction.order_id}"}}
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

@@ -1,0 +1,30 @@
+"""The orders queue in SQS: a message carries the order's id and nothing else, for the journal has the rest."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+from order_engine.aws import reaching
+
+
+class SqsOrderQueue:
+    """Implements `ports.OrderQueue`."""
+
+    def __init__(self, sqs: Any, queue_url: str) -> None:
+        self._sqs = sqs
+        self._queue_url = queue_url
+
+    def send(self, order_id: UUID, delay_seconds: int = 0) -> None:
+        """See `ports.OrderQueue`."""
+        with reaching("order queue"):
+            self._sqs.send_message(
+                QueueUrl=self._queue_url, MessageBody=json.dumps({"orderId": str(order_id)}), DelaySeconds=delay_seconds
+            )
+
+
+def order_id_of(body: str) -> UUID:
+    """The order that a message is about. Raises ValueError for a body that `send` did not write."""
+    message = json.loads(body)
+    if not isinstance(message, dict) or not isinstance(message.get("orderId"), str):
+        raise ValueError("the message has no orderId")
+    return UUID(message["orderId"])

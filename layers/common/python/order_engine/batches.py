@@ -1,0 +1,65 @@
+"""Working through a batch of the orders queue: each message on its own, those that must come again reported."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from order_engine.adapters.order_queue import order_id_of
+from order_engine.errors import LeaseHeld, LeaseLost, OrderEngineError, ServiceUnavailable, UnknownOrder
+from order_engine.observability import about, count, logger
+
+# What one order can need at the most: venues and sockets at their time limits. A later order of a batch is not begun
+# with less, so that the function's time limit does not cut it off.
+_ENOUGH_MS = 14_000
+
+
+class NoTimeLeft(OrderEngineError):
+    """The rest of the batch must come again."""
+
+
+def process_batch(event: dict[str, Any], context: Any, work: Callable[[UUID], object]) -> dict[str, Any]:
+    """Calls `work` for the order of each record, and answers `batchItemFailures`: the records for which it raised.
+
+    A record that names no order is poison: it is reported too, and ends in the dead-letter queue. Never raises for a
+    record's sake, because that would fail the others with it.
+    """
+    begun = 0
+
+    def handle(record: SQSRecord) -> None:
+        nonlocal begun
+        if begun and context.get_remaining_time_in_millis() < _ENOUGH_MS:
+            raise NoTimeLeft
+        begun += 1
+        _handle(record, work)
+
+    # All records failing is no reason to fail the invocation: it would count as an error of the function.
+    processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+    return dict(process_partial_response(event, handle, processor, context))
+
+
+def _handle(record: SQSRecord, work: Callable[[UUID], object]) -> None:
+    try:
+        order_id = order_id_of(record.body)
+    except ValueError:
+        count("PoisonMessages")
+        logger.exception("a message that names no order", extra={"messageId": record.message_id})
+        raise
+    with about(order_id):
+        try:
+            work(order_id)
+        except (LeaseHeld, LeaseLost) as held:
+            logger.info("another worker has the order", extra={"reason": str(held)})
+            raise
+        except UnknownOrder:
+            count("PoisonMessages")
+            logger.exception("a message about an order that the journal does not have")
+            raise
+        except ServiceUnavailable as fault:
+            logger.warning("a service is away; the message comes again", extra={"reason": str(fault)})
+            raise
+        except Exception:
+            logger.exception("the worker failed; the message comes again")
+            raise

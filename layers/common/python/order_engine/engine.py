@@ -1,0 +1,134 @@
+"""Puts the engine together: each function asks here for its use case, made once in each execution environment.
+
+What only one use case needs is imported in its maker, so that a function loads only what it uses (`submit` loads no
+psycopg).
+"""
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from order_engine.adapters.journal import DynamoJournal
+from order_engine.adapters.order_queue import SqsOrderQueue
+from order_engine.aws import client
+from order_engine.delivery import CatchUp, Publisher
+from order_engine.ports import CatchUps, Connections, Sockets
+from order_engine.settings import Settings
+
+if TYPE_CHECKING:
+    from order_engine.execution import Executor
+    from order_engine.submission import Submission
+    from order_engine.subscription import Subscription
+
+
+def now() -> datetime:
+    """The time, aware and UTC."""
+    return datetime.now(UTC)
+
+
+@cache
+def settings() -> Settings:
+    """This environment's settings."""
+    return Settings.from_environment()
+
+
+@cache
+def _dynamodb() -> Any:
+    return client("dynamodb")
+
+
+@cache
+def journal() -> DynamoJournal:
+    """The orders and their events."""
+    lease = timedelta(seconds=settings().number("LEASE_SECONDS", 20))
+    return DynamoJournal(_dynamodb(), settings().text("JOURNAL_TABLE"), now, lease)
+
+
+@cache
+def connections() -> Connections:
+    """Who watches what."""
+    from order_engine.adapters.connections import DynamoConnections
+
+    return DynamoConnections(_dynamodb(), settings().text("CONNECTIONS_TABLE"), settings().text("JOURNAL_TABLE"), now)
+
+
+@cache
+def sockets() -> Sockets:
+    """The subscribers' sockets."""
+    from order_engine.adapters.sockets import GatewaySockets
+
+    # One try of 2 s at the most: a push must never hold an order up, and notify repeats it.
+    api = client(
+        "apigatewaymanagementapi", read_timeout=2, tries=1, endpoint_url=settings().text("MANAGEMENT_ENDPOINT")
+    )
+    return GatewaySockets(api)
+
+
+@cache
+def catch_ups() -> CatchUps:
+    """How notify is asked for."""
+    from order_engine.adapters.catch_ups import LambdaCatchUps
+
+    return LambdaCatchUps(client("lambda"), settings().text("NOTIFY_FUNCTION"))
+
+
+@cache
+def order_queue() -> SqsOrderQueue:
+    """The queue between submit and the workers."""
+    return SqsOrderQueue(client("sqs"), settings().text("ORDERS_QUEUE_URL"))
+
+
+@cache
+def catch_up() -> CatchUp:
+    """The use case of notify."""
+    return CatchUp(journal(), connections(), sockets(), now)
+
+
+@cache
+def subscription() -> "Subscription":
+    """The use case of ws_connect."""
+    from order_engine.subscription import Subscription
+
+    return Subscription(journal(), connections(), sockets(), catch_ups(), now)
+
+
+@cache
+def submission() -> "Submission":
+    """The use case of submit."""
+    from order_engine.submission import Submission
+
+    return Submission(journal(), order_queue(), now)
+
+
+@cache
+def executor() -> "Executor":
+    """The use case of route_execute and dead_letters."""
+    from order_engine.adapters.history import PostgresHistory
+    from order_engine.adapters.mock_chain import MockChain
+    from order_engine.adapters.mock_venues import MockVenue, VenueConditions
+    from order_engine.execution import ExecutionPolicy, Executor
+    from order_engine.orders import VenueName
+    from order_engine.postgres import connect_to
+
+    given, url = settings(), settings().text("DATABASE_URL")
+    chain = MockChain(_dynamodb(), given.text("CHAIN_TABLE"))
+    conditions = VenueConditions(
+        quote_latency_ms=given.milliseconds("VENUE_QUOTE_LATENCY_MS", VenueConditions.quote_latency_ms),
+        swap_latency_ms=given.milliseconds("VENUE_SWAP_LATENCY_MS", VenueConditions.swap_latency_ms),
+        error_rate=given.number("VENUE_ERROR_RATE", VenueConditions.error_rate, highest=1),
+        timeout_rate=given.number("VENUE_TIMEOUT_RATE", VenueConditions.timeout_rate, highest=1),
+        max_slip_bps=int(given.number("VENUE_MAX_SLIP_BPS", VenueConditions.max_slip_bps, highest=10_000)),
+        seed=given.optional("VENUE_SEED"),
+    )
+    return Executor(
+        journal=journal(),
+        publisher=Publisher(journal(), connections(), sockets(), catch_ups()),
+        queue=order_queue(),
+        history=PostgresHistory(lambda: connect_to(url)),
+        venues=tuple(MockVenue(name, chain, now, conditions) for name in VenueName),
+        now=now,
+        policy=ExecutionPolicy(
+            retry_base_seconds=given.number("RETRY_BASE_SECONDS", ExecutionPolicy.retry_base_seconds),
+            max_age_seconds=given.number("ORDER_MAX_AGE_SECONDS", ExecutionPolicy.max_age_seconds),
+        ),
+    )
