@@ -3,7 +3,7 @@
 from typing import Any
 
 from order_engine import engine
-from order_engine.adapters.catch_ups import connection_of
+from order_engine.adapters.catch_ups import wanted_by
 from order_engine.errors import UnknownOrder
 from order_engine.observability import about, logger, metrics
 
@@ -15,10 +15,10 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     catch_up = engine.catch_up()
     if "warm" in event:
         return event
-    connection = connection_of(event)
-    with about(connection.order_id):
+    order_id, connection_id, generation = wanted_by(event)
+    with about(order_id):
         try:
-            catch_up.bring_up_to_date(connection)
+            catch_up.bring_up_to_date(order_id, connection_id, generation)
         except UnknownOrder:
             logger.warning("nothing to send: the journal has no such order")
     return {}

@@ -3,7 +3,7 @@
 from typing import Any
 
 from order_engine import engine
-from order_engine.errors import InvalidRequest
+from order_engine.errors import RequestRefused
 from order_engine.observability import count, logger, metrics
 from order_engine.problems import problem_response
 
@@ -21,7 +21,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
             query = event.get("queryStringParameters") or {}
             try:
                 subscription.join(connection_id, query.get("orderId"), query.get("after"))
-            except InvalidRequest as refusal:
+            except RequestRefused as refusal:
                 count("SubscribersRefused")
                 logger.info("subscriber refused", extra={"code": refusal.code, "detail": refusal.detail})
                 return problem_response(refusal)

@@ -15,7 +15,7 @@ MAX_AMOUNT = Decimal(10) ** 15
 # Executed prices are quotients; 18 significant digits are more than any token's base unit resolves.
 _PRICE = Context(prec=18, rounding=ROUND_DOWN)
 
-_DECIMAL_STRING = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?")
+_DECIMAL_STRING = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 
 
 def parse_amount(value: object) -> Decimal:

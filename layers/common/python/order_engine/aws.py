@@ -20,6 +20,8 @@ def client(service: str, *, read_timeout: float = 5, tries: int = 3, endpoint_ur
         retries={"total_max_attempts": tries, "mode": "standard"},
         max_pool_connections=32,
         tcp_keepalive=True,
+        parameter_validation=False,  # the service validates too, and here it is a tenth of a call's time
+        user_agent="order-engine",  # putting botocore's own together for each call is another tenth
     )
     return boto3.client(service, config=config, endpoint_url=endpoint_url)
 
@@ -36,8 +38,8 @@ def reaching(service: str) -> Iterator[None]:
 def uncontended(call: Callable[..., Any], **arguments: Any) -> Any:
     """A DynamoDB write, repeated while a transaction holds its item.
 
-    An order's item is part of every handover's transaction, and DynamoDB refuses other writes to it meanwhile with
-    TransactionConflictException, which botocore does not retry.
+    DynamoDB then refuses it with TransactionConflictException, or cancels a transaction for TransactionConflict;
+    botocore retries neither.
     """
     for pause in (0.01, 0.02, 0.04, 0.08, 0.16, 0.32):
         try:

@@ -12,7 +12,7 @@ from order_engine.adapters.journal import DynamoJournal
 from order_engine.adapters.order_queue import SqsOrderQueue
 from order_engine.aws import client
 from order_engine.delivery import CatchUp, Publisher
-from order_engine.ports import CatchUps, Connections, Sockets
+from order_engine.ports import CatchUps, Sockets, Subscribers
 from order_engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ def journal() -> DynamoJournal:
 
 
 @cache
-def connections() -> Connections:
+def subscribers() -> Subscribers:
     """Who watches what."""
-    from order_engine.adapters.connections import DynamoConnections
+    from order_engine.adapters.subscribers import DynamoSubscribers
 
-    return DynamoConnections(_dynamodb(), settings().text("CONNECTIONS_TABLE"), settings().text("JOURNAL_TABLE"), now)
+    return DynamoSubscribers(_dynamodb(), settings().text("CONNECTIONS_TABLE"), settings().text("JOURNAL_TABLE"))
 
 
 @cache
@@ -81,7 +81,7 @@ def order_queue() -> SqsOrderQueue:
 @cache
 def catch_up() -> CatchUp:
     """The use case of notify."""
-    return CatchUp(journal(), connections(), sockets(), now)
+    return CatchUp(journal(), subscribers(), sockets(), now)
 
 
 @cache
@@ -89,7 +89,7 @@ def subscription() -> "Subscription":
     """The use case of ws_connect."""
     from order_engine.subscription import Subscription
 
-    return Subscription(journal(), connections(), sockets(), catch_ups(), now)
+    return Subscription(subscribers(), sockets(), catch_ups(), now)
 
 
 @cache
@@ -122,7 +122,7 @@ def executor() -> "Executor":
     )
     return Executor(
         journal=journal(),
-        publisher=Publisher(journal(), connections(), sockets(), catch_ups()),
+        publisher=Publisher(journal(), subscribers(), sockets(), catch_ups()),
         queue=order_queue(),
         history=PostgresHistory(lambda: connect_to(url)),
         venues=tuple(MockVenue(name, chain, now, conditions) for name in VenueName),

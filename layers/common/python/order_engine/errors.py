@@ -66,6 +66,13 @@ class NothingAccepted(RequestRefused):
         super().__init__(503, "NOTHING_ACCEPTED", f"{detail}; it will not be executed, please send it again")
 
 
+class TooManySubscribers(RequestRefused):
+    """The order is watched by as many connections as it can be."""
+
+    def __init__(self) -> None:
+        super().__init__(429, "TOO_MANY_SUBSCRIBERS", "the order has as many subscribers as it can have")
+
+
 # --- an order that a worker can't go on with ----------------------------------------------------
 
 

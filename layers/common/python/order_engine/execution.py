@@ -98,7 +98,7 @@ class Executor:
                 # Its holder may have died between appending the last event and posting it.
                 count("OrdersResumed")
                 logger.warning("resuming an interrupted order", extra={"status": claim.entry.status})
-                self.publisher.post(claim.entry.last)
+                self.publisher.post(claim.entry)
             if claim.entry.is_final:
                 return self._close(claim)
             return work(claim)
@@ -134,7 +134,6 @@ class Executor:
                 "rejected": [rejection.to_json() for rejection in decision.rejected],
             },
         )
-        count_by("OrdersRouted", "venue", best.venue)
         claim = self._publish(
             claim,
             OrderStatus.BUILDING,
@@ -193,10 +192,9 @@ class Executor:
                 fault = self._expired(claim)
             if status is Outlook.UNKNOWN and fault is None:
                 try:
-                    venue.submit(transaction)
+                    status = venue.submit(transaction, patience)
                 except ExecutionError as error:
-                    fault = error
-                status = venue.status(transaction.tx_hash, patience)
+                    fault, status = error, venue.status(transaction.tx_hash, patience)
             if status in (Outlook.UNKNOWN, Outlook.PENDING):
                 status = venue.abandon(transaction)
         except ExecutionError as error:

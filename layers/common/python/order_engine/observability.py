@@ -3,6 +3,7 @@
 The metrics, and what they tell an operator, are listed in docs/operations.md.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
@@ -14,6 +15,9 @@ from order_engine.orders import JournalEntry
 from order_engine.status import OrderStatus
 
 NAMESPACE = "OrderEngine"
+
+# Powertools would say so at every invocation that has nothing to count.
+warnings.filterwarnings("ignore", message="No application metrics to publish")
 
 logger = Logger(service="order-engine", utc=True, log_uncaught_exceptions=False)
 metrics = Metrics(namespace=NAMESPACE, service="order-engine")

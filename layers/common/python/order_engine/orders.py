@@ -124,17 +124,35 @@ class StatusEvent(WireModel):
 
 
 @dataclass(frozen=True)
+class Subscriber:
+    """A connection that watches an order.
+
+    While `live_after` is None, `notify` is its writer and goes on after `sent_through`; from then on the publisher
+    posts it every event after `live_after`. `generation` rises whenever the writer changes back to `notify`, so that
+    an invocation that is no longer meant for it can tell.
+    """
+
+    order_id: UUID
+    connection_id: str
+    connected_at: datetime
+    sent_through: int = 0
+    generation: int = 1
+    live_after: int | None = None
+
+
+@dataclass(frozen=True)
 class JournalEntry:
     """Everything the journal knows of an order.
 
-    `attempt` is the attempt that runs or ran last (0 before the first), `transaction` the one that was submitted
-    last, `errors` the attempts that failed.
+    `transaction` is the one that was submitted last, `errors` are the attempts that failed, `subscribers` those who
+    watched when the entry was read or last written.
     """
 
     order: Order
     events: tuple[StatusEvent, ...]
     transaction: Transaction | None = None
     errors: tuple[AttemptError, ...] = ()
+    subscribers: tuple[Subscriber, ...] = ()
 
     @property
     def last(self) -> StatusEvent:
@@ -160,6 +178,10 @@ class JournalEntry:
     def is_final(self) -> bool:
         """Whether the order is confirmed or failed, for good."""
         return self.status in FINAL
+
+    def subscriber(self, connection_id: str) -> Subscriber | None:
+        """The subscriber of this connection."""
+        return next((one for one in self.subscribers if one.connection_id == connection_id), None)
 
     @property
     def attempt_failed(self) -> bool:

@@ -4,7 +4,7 @@ Every method of every port may raise ServiceUnavailable when its service does no
 taken effect although its answer was lost, the caller must bear its being repeated.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,6 +15,7 @@ from order_engine.orders import (
     JournalEntry,
     Order,
     Quote,
+    Subscriber,
     Transaction,
     TransactionStatus,
     VenueName,
@@ -36,11 +37,10 @@ class Venue(Protocol):
     def build(self, order: Order, attempt: int, quote: Quote, min_amount_out: Decimal) -> Transaction:
         """The signed transaction; no input or output, so that its txHash can be journaled before it is sent."""
 
-    def submit(self, transaction: Transaction) -> None:
-        """Sends it; returns when the network has taken it. The same transaction may be sent again.
+    def submit(self, transaction: Transaction, wait_seconds: float) -> TransactionStatus:
+        """Sends it, and waits for its end, `wait_seconds` at most. The same transaction may be sent again.
 
-        Raises TransactionTimeout when it is unknown whether it arrived, VenueUnavailable or RateLimited.
-        """
+        Raises TransactionTimeout when it is unknown whether it arrived, VenueUnavailable or RateLimited."""
 
     def status(self, tx_hash: str, wait_seconds: float) -> TransactionStatus:
         """How the transaction stands; while it is pending, waits for its end, `wait_seconds` at most."""
@@ -78,8 +78,9 @@ class Journal(Protocol):
         """Takes the lease. Raises UnknownOrder, LeaseHeld, or OrderClosed."""
 
     def append(self, claim: Claim, entry: JournalEntry) -> Claim:
-        """Writes the entry's last event, and its transaction. Raises LeaseLost if the lease is another's or the event
-        is not the next one."""
+        """Writes the entry's last event, transaction and errors; answers it with the subscribers of that moment.
+
+        Raises LeaseLost if the lease is another's or the event is not the next one."""
 
     def release(self, claim: Claim, closed: bool = False) -> None:
         """Writes the entry's errors and gives the lease back; with `closed`, nothing is owed any more for this order.
@@ -87,47 +88,24 @@ class Journal(Protocol):
         Raises LeaseLost."""
 
 
-@dataclass(frozen=True)
-class Connection:
-    """A subscriber of one order.
+class Subscribers(Protocol):
+    """Who watches what. A subscriber is kept with its order, so that an append and a handover exclude each other."""
 
-    While `live_after` is None, `notify` is its writer and goes on after `sent_through`; from then on the publisher
-    posts it every event after `live_after`. `generation` rises whenever the writer changes back to `notify`, so that
-    an invocation that is no longer meant for it can tell.
-    """
+    def join(self, subscriber: Subscriber) -> None:
+        """Keeps a new subscriber. Raises UnknownOrder, or TooManySubscribers."""
 
-    order_id: UUID
-    connection_id: str
-    sent_through: int
-    live_after: int | None
-    generation: int
-    connected_at: datetime
+    def hand_over(self, subscriber: Subscriber, through: int) -> bool:
+        """Makes the publisher the writer after event `through`, if that is still the order's last event and the
+        subscriber's generation is unchanged; False if not, and nothing has changed."""
 
+    def take_back(self, subscriber: Subscriber, sent_through: int) -> Subscriber | None:
+        """Makes `notify` the writer again, after event `sent_through`; None if the subscriber is no longer kept."""
 
-class Connections(Protocol):
-    """Who watches what."""
+    def order_of(self, connection_id: str) -> UUID | None:
+        """The order that a connection watches, if it watches one."""
 
-    def add(self, connection: Connection) -> None:
-        """Keeps a new connection."""
-
-    def of_order(self, order_id: UUID) -> Sequence[Connection]:
-        """Every unexpired connection of an order (consistent)."""
-
-    def get(self, order_id: UUID, connection_id: str) -> Connection | None:
-        """One connection (consistent); None if it is not or no longer kept."""
-
-    def find(self, connection_id: str) -> Connection | None:
-        """The connection of this id, whatever its order."""
-
-    def hand_over(self, connection: Connection, through: int) -> bool:
-        """Makes the publisher the writer after event `through`, if that is still the order's last event and nobody has
-        changed the connection since; False if not, and nothing has changed."""
-
-    def take_back(self, connection: Connection, sent_through: int) -> Connection | None:
-        """Makes `notify` the writer, after event `sent_through`; None if the connection is no longer kept."""
-
-    def remove(self, connection: Connection) -> None:
-        """Forgets it."""
+    def leave(self, connection_id: str) -> None:
+        """Forgets a connection; one that is not kept is no error."""
 
 
 class Sockets(Protocol):
@@ -140,7 +118,7 @@ class Sockets(Protocol):
 class CatchUps(Protocol):
     """How somebody asks for a connection to be brought up to date."""
 
-    def request(self, connection: Connection) -> None:
+    def request(self, subscriber: Subscriber) -> None:
         """Has `notify` invoked for it, soon, and at least once."""
 
 

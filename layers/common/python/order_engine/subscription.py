@@ -6,15 +6,15 @@ from uuid import UUID
 
 from order_engine.errors import FieldError, InvalidRequest, SocketGone, SocketUnreachable, UnknownOrder
 from order_engine.observability import about, count, logger
-from order_engine.ports import CatchUps, Clock, Connection, Connections, Journal, Sockets
+from order_engine.orders import Subscriber
+from order_engine.ports import CatchUps, Clock, Sockets, Subscribers
 
 
 @dataclass(frozen=True)
 class Subscription:
     """The use case of `ws_connect`."""
 
-    journal: Journal
-    connections: Connections
+    subscribers: Subscribers
     sockets: Sockets
     catch_ups: CatchUps
     now: Clock
@@ -23,25 +23,23 @@ class Subscription:
         """Keeps a new connection and has it brought up to date, from the status after `after` (0: from the first).
 
         Raises InvalidRequest: 400 for an `orderId` or `after` that can't be, 404 for an order that is not known.
+        Raises TooManySubscribers.
         """
         parsed = _order_id(order_id)
         sent_through = _after(after or "0")
         with about(parsed):
+            subscriber = Subscriber(parsed, connection_id, self.now(), sent_through=sent_through)
             try:
-                self.journal.read(parsed)
+                self.subscribers.join(subscriber)
             except UnknownOrder as unknown:
                 raise InvalidRequest(404, "UNKNOWN_ORDER", f"there is no order {parsed}") from unknown
-            connection = Connection(parsed, connection_id, sent_through, None, 1, self.now())
-            self.connections.add(connection)
-            self.catch_ups.request(connection)
+            self.catch_ups.request(subscriber)
             count("SubscribersJoined")
             logger.info("subscriber joined", extra={"connectionId": connection_id, "after": sent_through})
 
     def leave(self, connection_id: str) -> None:
         """Forgets a connection; one that is not kept is no error."""
-        connection = self.connections.find(connection_id)
-        if connection:
-            self.connections.remove(connection)
+        self.subscribers.leave(connection_id)
         logger.info("subscriber left", extra={"connectionId": connection_id})
 
     def hear(self, connection_id: str, text: str) -> None:
@@ -56,10 +54,11 @@ class Subscription:
             self._say(connection_id, {"type": "error", "code": refusal.code, "detail": refusal.detail})
             return
         if action == "ping":
-            self._say(connection_id, {"type": "pong", "timestamp": self.now().isoformat()})
+            self._say(connection_id, {"type": "pong"})
             return
-        connection = self.connections.find(connection_id)
-        behind = self.connections.take_back(connection, sent_through=after) if connection else None
+        order_id = self.subscribers.order_of(connection_id)
+        watching = Subscriber(order_id, connection_id, self.now()) if order_id else None
+        behind = self.subscribers.take_back(watching, sent_through=after) if watching else None
         if behind:
             self.catch_ups.request(behind)
         else:

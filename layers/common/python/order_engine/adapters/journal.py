@@ -1,18 +1,16 @@
-"""The journal in DynamoDB: one item an order, written to by conditional updates only.
+"""The journal in DynamoDB: one item an order (`adapters.journal_item`), written to by conditional updates only."""
 
-Item: orderId (key), sequence, status, attempt, order / events / transaction / errors (JSON, the wire form),
-fingerprint, leaseOwner and leaseUntil (epoch milliseconds), closed, expiresAt (epoch seconds, once closed).
-"""
-
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 from botocore.exceptions import ClientError
 
-from order_engine.aws import code_of, reaching, uncontended
+from order_engine.adapters.journal_item import entry_of, key_of, milliseconds, standing_of, subscribers_of
+from order_engine.aws import code_of, reaching
 from order_engine.errors import ClientOrderIdReused, LeaseHeld, LeaseLost, OrderClosed, UnknownOrder
-from order_engine.orders import AttemptError, JournalEntry, Order, StatusEvent, Transaction
+from order_engine.orders import JournalEntry, Order
 from order_engine.ports import Claim, Clock
 
 # A closed order stays this long: as long as a clientOrderId is remembered, and a late subscriber is served.
@@ -40,7 +38,8 @@ class DynamoJournal:
             "fingerprint": {"S": fingerprint},
             "order": {"S": entry.order.to_json()},
             "events": {"L": [{"S": entry.last.to_json()}]},
-            **_standing(entry),
+            "subscribers": {"M": {}},
+            **standing_of(entry),
         }
         with reaching("journal"):
             try:
@@ -56,16 +55,16 @@ class DynamoJournal:
                 there: dict[str, Any] = error.response["Item"]
                 if there["fingerprint"]["S"] != fingerprint:
                     raise ClientOrderIdReused(str(entry.order.client_order_id)) from error
-                return _entry(there).order
+                return entry_of(there).order
         return entry.order
 
     def read(self, order_id: UUID) -> JournalEntry:
         """See `ports.Journal`."""
         with reaching("journal"):
-            answer = self._dynamodb.get_item(TableName=self._table, Key=_key(order_id), ConsistentRead=True)
+            answer = self._dynamodb.get_item(TableName=self._table, Key=key_of(order_id), ConsistentRead=True)
         if "Item" not in answer:
             raise UnknownOrder(str(order_id))
-        return _entry(answer["Item"])
+        return entry_of(answer["Item"])
 
     def withdraw(self, order_id: UUID) -> bool:
         """See `ports.Journal`."""
@@ -73,7 +72,7 @@ class DynamoJournal:
             try:
                 self._dynamodb.delete_item(
                     TableName=self._table,
-                    Key=_key(order_id),
+                    Key=key_of(order_id),
                     ConditionExpression="#sequence = :first AND attribute_not_exists(leaseOwner)",
                     ExpressionAttributeNames={"#sequence": "sequence"},
                     ExpressionAttributeValues={":first": {"N": "1"}},
@@ -89,10 +88,9 @@ class DynamoJournal:
         owner, now = str(uuid4()), self._now()
         with reaching("journal"):
             try:
-                answer = uncontended(
-                    self._dynamodb.update_item,
+                answer = self._dynamodb.update_item(
                     TableName=self._table,
-                    Key=_key(order_id),
+                    Key=key_of(order_id),
                     UpdateExpression="SET leaseOwner = :owner, leaseUntil = :until",
                     ConditionExpression=(
                         "attribute_exists(orderId) AND attribute_not_exists(closed) "
@@ -100,8 +98,8 @@ class DynamoJournal:
                     ),
                     ExpressionAttributeValues={
                         ":owner": {"S": owner},
-                        ":until": {"N": str(_milliseconds(now + self._lease))},
-                        ":now": {"N": str(_milliseconds(now))},
+                        ":until": {"N": str(milliseconds(now + self._lease))},
+                        ":now": {"N": str(milliseconds(now))},
                     },
                     ReturnValues="ALL_OLD",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -117,10 +115,10 @@ class DynamoJournal:
                 if there.get("leaseOwner") == {
                     "S": owner
                 }:  # our own write, whose answer was lost and which was repeated
-                    return Claim(_entry(there), owner, interrupted=True)
+                    return Claim(entry_of(there), owner, interrupted=True)
                 raise LeaseHeld(f"{order_id} is another worker's until {there['leaseUntil']['N']}") from error
         before = answer["Attributes"]
-        return Claim(_entry(before), owner, interrupted="leaseOwner" in before)
+        return Claim(entry_of(before), owner, interrupted="leaseOwner" in before)
 
     def append(self, claim: Claim, entry: JournalEntry) -> Claim:
         """See `ports.Journal`."""
@@ -129,16 +127,16 @@ class DynamoJournal:
         values = {
             ":event": {"L": [{"S": entry.last.to_json()}]},
             ":before": {"N": str(entry.sequence - 1)},
-            **{f":{name}": value for name, value in _standing(entry).items()},
+            **{f":{name}": value for name, value in standing_of(entry).items()},
         }
         if entry.transaction is not None:
             sets.append("#transaction = :transaction")
-        self._update(claim, "SET " + ", ".join(sets), values, " AND #sequence = :before")
-        return Claim(entry, claim.owner, interrupted=False)
+        written = self._update(claim, "SET " + ", ".join(sets), values, " AND #sequence = :before")
+        return Claim(replace(entry, subscribers=subscribers_of(written)), claim.owner, interrupted=False)
 
     def release(self, claim: Claim, closed: bool = False) -> None:
         """See `ports.Journal`."""
-        update, values = "SET errors = :errors", {":errors": _standing(claim.entry)["errors"]}
+        update, values = "SET errors = :errors", {":errors": standing_of(claim.entry)["errors"]}
         if closed:
             update += ", closed = :closed, expiresAt = :expires_at"
             values |= {
@@ -147,17 +145,18 @@ class DynamoJournal:
             }
         self._update(claim, update + " REMOVE leaseOwner, leaseUntil", values)
 
-    def _update(self, claim: Claim, update: str, values: dict[str, Any], condition: str = "") -> None:
+    def _update(self, claim: Claim, update: str, values: dict[str, Any], condition: str = "") -> dict[str, Any]:
+        """Writes under the lease; answers the item as it is then."""
         names = {name: name[1:] for name in ("#sequence", "#status", "#transaction") if name in update + condition}
         with reaching("journal"):
             try:
-                uncontended(
-                    self._dynamodb.update_item,
+                answer = self._dynamodb.update_item(
                     TableName=self._table,
-                    Key=_key(claim.entry.order.order_id),
+                    Key=key_of(claim.entry.order.order_id),
                     UpdateExpression=update,
                     ConditionExpression="leaseOwner = :owner" + condition,
                     ExpressionAttributeValues={":owner": {"S": claim.owner}, **values},
+                    ReturnValues="ALL_NEW",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                     **({"ExpressionAttributeNames": names} if names else {}),
                 )
@@ -166,38 +165,10 @@ class DynamoJournal:
                     raise
                 there: dict[str, Any] = error.response.get("Item", {})
                 event = values.get(":event")
-                ours = (
-                    there.get("leaseOwner") == {"S": claim.owner} and event and there["events"]["L"][-1:] == event["L"]
-                )
-                if not ours:  # else our own write, whose answer was lost and which was repeated
+                last = there["events"]["L"][-1:] if there else []
+                ours = there.get("leaseOwner") == {"S": claim.owner} and event and last == event["L"]
+                if not ours:
                     raise LeaseLost(str(claim.entry.order.order_id)) from error
-
-
-def _key(order_id: UUID) -> dict[str, Any]:
-    return {"orderId": {"S": str(order_id)}}
-
-
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
-
-
-def _standing(entry: JournalEntry) -> dict[str, Any]:
-    standing: dict[str, Any] = {
-        "sequence": {"N": str(entry.sequence)},
-        "status": {"S": entry.status},
-        "attempt": {"N": str(entry.attempt)},
-        "errors": {"L": [{"S": error.to_json()} for error in entry.errors]},
-    }
-    if entry.transaction is not None:
-        standing["transaction"] = {"S": entry.transaction.to_json()}
-    return standing
-
-
-def _entry(item: dict[str, Any]) -> JournalEntry:
-    transaction = item.get("transaction")
-    return JournalEntry(
-        order=Order.model_validate_json(item["order"]["S"]),
-        events=tuple(StatusEvent.model_validate_json(event["S"]) for event in item["events"]["L"]),
-        transaction=Transaction.model_validate_json(transaction["S"]) if transaction else None,
-        errors=tuple(AttemptError.model_validate_json(error["S"]) for error in item["errors"]["L"]),
-    )
+                return there  # our own write, whose answer was lost and which was repeated
+        written: dict[str, Any] = answer["Attributes"]
+        return written

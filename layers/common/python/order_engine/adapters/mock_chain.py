@@ -6,7 +6,7 @@ from `sent` to `landed`, `reverted` or `dead` by a conditional write, once and f
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from order_engine.amounts import to_wire
 from order_engine.aws import code_of, reaching, uncontended
+from order_engine.errors import ServiceUnavailable
 from order_engine.orders import Landed, Outlook, Reverted, Transaction, TransactionStatus
 
 
@@ -26,6 +27,20 @@ class Execution:
     executed_price: Decimal
     reverted: str | None  # the reason, where the chain will refuse the swap
 
+    @property
+    def ends_as(self) -> str:
+        """The state that it ends in."""
+        return "reverted" if self.reverted else "landed"
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A transaction that was sent and has not ended."""
+
+    tx_hash: str
+    lands_at: datetime
+    ends_as: str
+
 
 class MockChain:
     """A ledger that the mock venues share."""
@@ -34,9 +49,9 @@ class MockChain:
         self._dynamodb = dynamodb
         self._table = table
 
-    def send(self, transaction: Transaction, execution: Execution) -> None:
+    def send(self, transaction: Transaction, execution: Execution) -> Pending | None:
         """Takes a transaction in. One that is known already (sent, ended or dead), or whose order has another one that
-        can land, changes nothing."""
+        can land, changes nothing, and None is answered."""
         item = {
             **_key(transaction.tx_hash),
             "orderId": {"S": str(transaction.order_id)},
@@ -50,47 +65,63 @@ class MockChain:
             item["reverted"] = {"S": execution.reverted}
         guard = {**_guard(transaction), "txHash": {"S": transaction.tx_hash}}
         absent = {"TableName": self._table, "ConditionExpression": "attribute_not_exists(id)"}
-        self._transact({"Put": {**absent, "Item": item}}, {"Put": {**absent, "Item": guard}})
+        taken = self._transact({"Put": {**absent, "Item": item}}, {"Put": {**absent, "Item": guard}})
+        return Pending(transaction.tx_hash, execution.lands_at, execution.ends_as) if taken else None
 
-    def look_up(self, tx_hash: str, now: datetime) -> TransactionStatus | datetime:
-        """How a transaction stands; for one that is pending, the moment at which it lands."""
+    def look_up(self, tx_hash: str) -> TransactionStatus | Pending:
+        """How a transaction stands."""
         with reaching("chain"):
             answer = self._dynamodb.get_item(TableName=self._table, Key=_key(tx_hash), ConsistentRead=True)
         item = answer.get("Item")
         if item is None:
             return Outlook.UNKNOWN
-        lands_at = int(item.get("landsAt", {}).get("N", 0)) / 1000
         if item["state"]["S"] == "sent":
-            if now.timestamp() < lands_at:
-                return datetime.fromtimestamp(lands_at, now.tzinfo)
-            return self._end(tx_hash, "reverted" if "reverted" in item else "landed")
+            lands_at = datetime.fromtimestamp(int(item["landsAt"]["N"]) / 1000, UTC)
+            return Pending(tx_hash, lands_at, "reverted" if "reverted" in item else "landed")
         return _ended(item)
+
+    def land(self, pending: Pending) -> TransactionStatus:
+        """Ends a transaction whose time has come, unless it has been declared dead; answers how it ended."""
+        with reaching("chain"):
+            try:
+                answer = self._dynamodb.update_item(
+                    Key=_key(pending.tx_hash),
+                    **self._ending(pending.ends_as),
+                    ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                if code_of(error) != "ConditionalCheckFailedException":
+                    raise
+                return _ended(error.response["Item"])
+        return _ended(answer["Attributes"])
 
     def declare_dead(self, transaction: Transaction) -> TransactionStatus:
         """Sees to it that a transaction which has not ended never lands; answers how it ended."""
         dead = {**_key(transaction.tx_hash), "orderId": {"S": str(transaction.order_id)}, "state": {"S": "dead"}}
-        absent = {"TableName": self._table, "ConditionExpression": "attribute_not_exists(id)"}
-        if self._transact({"Put": {**absent, "Item": dead}}):
+        if self._transact(
+            {"Put": {"TableName": self._table, "ConditionExpression": "attribute_not_exists(id)", "Item": dead}}
+        ):
             return Outlook.DEAD
-        return self._end(transaction.tx_hash, "dead", transaction)
+        ended = self._transact(
+            {"Update": {"Key": _key(transaction.tx_hash), **self._ending("dead")}},
+            {"Delete": {"TableName": self._table, "Key": _guard(transaction)}},
+        )
+        if ended:
+            return Outlook.DEAD
+        status = self.look_up(transaction.tx_hash)
+        if isinstance(status, Pending):  # it can only have ended meanwhile
+            raise ServiceUnavailable("chain: the transaction changes while it is looked at")
+        return status
 
-    def _end(self, tx_hash: str, state: str, transaction: Transaction | None = None) -> TransactionStatus:
-        """Ends a sent transaction in the state, and frees its order if it died; one that has ended stays as it is."""
-        ending: dict[str, Any] = {
+    def _ending(self, state: str) -> dict[str, Any]:
+        return {
             "TableName": self._table,
-            "Key": _key(tx_hash),
             "UpdateExpression": "SET #state = :state",
             "ConditionExpression": "#state = :sent",
             "ExpressionAttributeNames": {"#state": "state"},
             "ExpressionAttributeValues": {":state": {"S": state}, ":sent": {"S": "sent"}},
         }
-        actions = [{"Update": ending}]
-        if transaction is not None:
-            actions.append({"Delete": {"TableName": self._table, "Key": _guard(transaction)}})
-        self._transact(*actions)
-        with reaching("chain"):
-            answer = self._dynamodb.get_item(TableName=self._table, Key=_key(tx_hash), ConsistentRead=True)
-        return _ended(answer["Item"])
 
     def _transact(self, *actions: dict[str, Any]) -> bool:
         """Writes all or nothing; False when a condition did not hold. Contention with another caller is repeated."""

@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal, localcontext
 from enum import Enum, auto
 from hashlib import sha512
 from uuid import UUID
 
-from order_engine.adapters.mock_chain import Execution, MockChain
+from order_engine.adapters.mock_chain import Execution, MockChain, Pending
 from order_engine.amounts import EXACT, floor_to_unit, price_of, to_wire
 from order_engine.errors import (
     InsufficientLiquidity,
@@ -147,7 +147,7 @@ class MockVenue:
             steps=tuple(steps),
         )
 
-    def submit(self, transaction: Transaction) -> None:
+    def submit(self, transaction: Transaction, wait_seconds: float) -> TransactionStatus:
         """See `ports.Venue`."""
         fate = self._fate(transaction.order_id, transaction.attempt)
         match fate.submit_fault:
@@ -159,20 +159,26 @@ class MockVenue:
                 time.sleep(fate.swap_seconds)
                 raise TransactionTimeout(f"{self.name} did not answer in time")
         with _over(self.name):
-            self.chain.send(transaction, self._execution(transaction, fate))
+            sent = self.chain.send(transaction, self._execution(transaction, fate))
         if fate.submit_fault is Fault.TIMEOUT_AFTER_LANDING:
             time.sleep(fate.swap_seconds)
             raise TransactionTimeout(f"{self.name} did not answer in time")
+        if sent is None:
+            return self.status(transaction.tx_hash, wait_seconds)
+        return self._await_end(sent, wait_seconds)
 
     def status(self, tx_hash: str, wait_seconds: float) -> TransactionStatus:
         """See `ports.Venue`."""
         with _over(self.name):
-            found = self.chain.look_up(tx_hash, self.now())
-            if isinstance(found, datetime):
-                pending = (found - self.now()).total_seconds()
-                time.sleep(max(0, min(pending, wait_seconds)))
-                found = self.chain.look_up(tx_hash, self.now())
-            return Outlook.PENDING if isinstance(found, datetime) else found
+            found = self.chain.look_up(tx_hash)
+        return self._await_end(found, wait_seconds) if isinstance(found, Pending) else found
+
+    def _await_end(self, pending: Pending, wait_seconds: float) -> TransactionStatus:
+        time.sleep(max(0.0, min((pending.lands_at - self.now()).total_seconds(), wait_seconds)))
+        if pending.lands_at > self.now():
+            return Outlook.PENDING
+        with _over(self.name):
+            return self.chain.land(pending)
 
     def abandon(self, transaction: Transaction) -> TransactionStatus:
         """See `ports.Venue`."""
