@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/common/python
 
-.PHONY: run order test lint lock clean
+.PHONY: run order test bench lint validate lock clean
 
 run: $(READY)
 	@exec $(BIN)/python -m local
@@ -17,10 +17,24 @@ order: $(READY)
 test: $(READY)
 	@$(BIN)/python -m pytest
 
+# Measures throughput and latencies on this machine; takes about a minute and a half, and wants the machine for itself.
+bench: $(READY)
+	@$(BIN)/python tests/load/bench.py
+
 lint: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+# The SAM CLI can't live in one environment with MiniStack: they pin different botocores.
+validate: .venv-sam/ready
+	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv-sam/bin/sam validate --lint
+
+.venv-sam/ready: Makefile
+	@echo "Setting up .venv-sam (once; about a minute)"
+	@$(PYTHON) -m venv .venv-sam
+	@.venv-sam/bin/python -m pip install --quiet --disable-pip-version-check aws-sam-cli==1.170.0
+	@touch $@
 
 # Written anew whenever a pin changes, in pyproject.toml or the layer's requirements.txt.
 lock: $(READY)

@@ -1,0 +1,56 @@
+"""A client of the system, as small as one can be."""
+
+import json
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+import httpx
+from websockets.sync.client import connect
+
+from local.errors import OrderRefused
+
+PATH = "/api/orders/execute"
+_FINAL = frozenset({"confirmed", "failed"})
+
+Message = dict[str, Any]
+
+
+def submit(http_base: str, payload: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Message:
+    """Sends an order; answers the body of the 202. Decimals in the payload become strings.
+
+    Raises OrderRefused with the problem document for any other answer, httpx.TransportError if there is none.
+    """
+    content = json.dumps(payload, default=str)
+    headers = {"content-type": "application/json", **(headers or {})}
+    with httpx.Client(trust_env=False, timeout=30) as http:
+        response = http.post(http_base + PATH, content=content, headers=headers)
+    if response.status_code != httpx.codes.ACCEPTED:
+        raise OrderRefused(_problem(response))
+    return _parse(response.text)
+
+
+def follow(websocket_url: str, after: int | None = None) -> Iterator[Message]:
+    """Yields an order's statuses, with numbers above `after`, as they arrive; ends after the final one.
+
+    Raises websockets.exceptions.InvalidStatus if the subscription is refused, ConnectionClosed if it breaks.
+    """
+    url = websocket_url if after is None else f"{websocket_url}&after={after}"
+    with connect(url, proxy=None) as socket:
+        status = None
+        while status not in _FINAL:
+            message = _parse(socket.recv())
+            status = message.get("status")
+            yield message
+
+
+def _problem(response: httpx.Response) -> Message:
+    try:
+        return _parse(response.text)
+    except json.JSONDecodeError:
+        return {"status": response.status_code, "title": response.reason_phrase, "detail": response.text}
+
+
+def _parse(text: str | bytes) -> Message:
+    message: Message = json.loads(text, parse_float=Decimal)
+    return message

@@ -1,0 +1,62 @@
+"""Runs one Lambda function as a WSGI application: each worker process of the server is one execution environment.
+
+Started by `local.hosts`, as `gunicorn --config python:local.function_host local.function_host:application`: this
+module is both the configuration (by its lower-case names that are settings of gunicorn) and the application.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+preload_app = True  # the function is imported once, and its workers are forked from that
+worker_class = "sync"  # one invocation at a time in a worker; more wait in the socket's backlog
+graceful_timeout = 1
+loglevel = "warning"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the function is told about its invocation, as by Lambda."""
+
+    function_name: str
+    memory_limit_in_mb: int
+    invoked_function_arn: str
+    aws_request_id: str
+    deadline_ms: int
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Until Lambda would stop the function."""
+        return max(0, self.deadline_ms - int(time.time() * 1000))
+
+
+def _handler() -> Callable[[Any, Context], Any]:
+    module, _, name = os.environ["_HANDLER"].rpartition(".")
+    handler: Callable[[Any, Context], Any] = getattr(import_module(module), name)
+    return handler
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+    """One invocation: the event is the request's body, the answer the response's. A raised error becomes a 500."""
+    event = json.loads(environ["wsgi.input"].read())
+    result = _handler()(event, _context(environ))
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps(result).encode()]
+
+
+def _context(environ: dict[str, Any]) -> Context:
+    return Context(
+        function_name=os.environ["AWS_LAMBDA_FUNCTION_NAME"],
+        memory_limit_in_mb=int(os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]),
+        invoked_function_arn=environ["HTTP_X_AMZN_LAMBDA_FUNCTION_ARN"],
+        aws_request_id=environ["HTTP_X_AMZN_LAMBDA_REQUEST_ID"],
+        deadline_ms=int(environ["HTTP_X_AMZN_LAMBDA_DEADLINE_MS"]),
+    )
+
+
+def on_starting(_server: object) -> None:
+    """gunicorn's hook, before it listens and forks its workers: what the function makes once, it makes here for all."""
+    _handler()({"warm": True}, Context(os.environ["AWS_LAMBDA_FUNCTION_NAME"], 0, "", "warm-up", 0))

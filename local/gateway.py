@@ -1,0 +1,126 @@
+"""MiniStack, the stand-in for AWS, as a child process."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+from botocore.config import Config
+
+from local import processes
+from local.errors import LocalStackError
+from local.signals import held_back
+
+REGION = "us-east-1"
+_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
+_FOREVER_SECONDS = 10**9
+
+
+class Gateway:
+    """One MiniStack on a loopback port; everything it writes is below `state_dir`, its log is appended to `log`.
+
+    Port 0 takes a free one. The functions run as its children, and end with it. Start it from a thread that outlives
+    it.
+    """
+
+    def __init__(self, port: int, state_dir: Path, log: Path) -> None:
+        self.port = port or processes.free_port()
+        self._state_dir = state_dir
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._session = boto3.Session(
+            aws_access_key_id=_CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            region_name=REGION,
+        )
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"{processes.LOOPBACK}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The endpoint of every service."""
+        return f"http://{self.address}"
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of a service; it does not repeat a call that failed."""
+        config = Config(proxies={}, retries={"total_max_attempts": 1}, max_pool_connections=50)
+        return self._session.client(service, endpoint_url=self.url, config=config)
+
+    def check_port(self) -> None:
+        """Raises LocalStackError unless the port can be listened on."""
+        if problem := processes.port_problem(self.port):
+            raise LocalStackError(f"can't listen on port {self.port}: {problem}; choose another one with PORT=...")
+
+    def start(self) -> None:
+        """Starts MiniStack and returns at once. Raises LocalStackError if the port is taken."""
+        self.check_port()
+        for folder in ("tmp", "s3", "state"):
+            (self._state_dir / folder).mkdir(parents=True)
+        # MiniStack's application on uvicorn: half the processor time for each request of its own server. API Gateway
+        # offers no compression of WebSocket messages either.
+        command = [sys.executable, "-m", "uvicorn", "ministack.app:app", "--host", processes.LOOPBACK]
+        command += ["--port", str(self.port), "--backlog", "4096", "--timeout-keep-alive", "75"]
+        command += ["--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "1"]
+        command += ["--ws-per-message-deflate", "false"]
+        with held_back():
+            self._process = processes.spawn(command, self._log, self.environment(), self._state_dir)
+
+    def wait_until_ready(self) -> None:
+        """Returns when MiniStack answers. Raises LocalStackError if it ends, or takes too long."""
+        if not self._process:
+            raise LocalStackError("MiniStack has not been started")
+        with httpx.Client(base_url=self.url, trust_env=False) as http:
+            processes.wait_until(lambda: _is_ready(http), self._process, "MiniStack", self._log, deadline_seconds=60)
+
+    def wait_until_ended(self) -> None:
+        """Blocks for as long as MiniStack runs."""
+        if self._process:
+            self._process.wait()
+
+    def stop(self) -> None:
+        """Stops MiniStack and every function's worker, and deletes what it wrote."""
+        if self._process:
+            processes.end(self._process, signal.SIGTERM, patience_seconds=2)
+            self._process = None
+        shutil.rmtree(self._state_dir, ignore_errors=True)
+
+    def environment(self) -> dict[str, str]:
+        """All that servers and functions get to see of the world: no credentials, settings or proxies of ours."""
+        folder = self._state_dir
+        return {
+            **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+            **_CREDENTIALS,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "HOME": str(folder),
+            "TMPDIR": str(folder / "tmp"),
+            "S3_DATA_DIR": str(folder / "s3"),
+            "STATE_DIR": str(folder / "state"),
+            "DOCKER_HOST": f"unix://{folder / 'no-docker.sock'}",
+            "BIND_HOST": processes.LOOPBACK,
+            "MINISTACK_HOST": processes.LOOPBACK,
+            "GATEWAY_PORT": str(self.port),
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            "LAMBDA_WARM_TTL_SECONDS": str(_FOREVER_SECONDS),
+            "PYTHONUNBUFFERED": "1",
+            "LOG_LEVEL": "WARNING",
+        }
+
+
+def _is_ready(http: httpx.Client) -> bool:
+    try:
+        return http.get("/_ministack/ready").is_success
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,168 @@
+"""Starts and stops everything that the system needs, on this machine alone."""
+
+import fcntl
+import json
+import os
+import resource
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from order_engine import migrations
+
+from local.deploy import Outputs, deploy
+from local.errors import LocalStackError
+from local.gateway import Gateway
+from local.hosts import FunctionHosts
+from local.logs import LogFollower
+from local.postgres import EmbeddedPostgres
+from local.signals import held_back
+from local.warm import warm_up
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / ".local"
+ENDPOINTS = "endpoints.json"  # in the state folder
+# By the outputs that name them: the functions that are hosted, the folder of their code, and how many run at once. Two
+# cores have no use for more; route_execute's number is the template's reserved concurrency.
+_HOSTED = {
+    "SubmitFunctionName": ("functions/submit", 2),
+    "RouteExecuteFunctionName": ("functions/route_execute", 10),
+    "NotifyFunctionName": ("functions/notify", 3),
+    "DeadLettersFunctionName": ("functions/dead_letters", 1),
+}
+# MiniStack runs a WebSocket's functions itself, one invocation after the other, and keeps what they log.
+_NOT_HOSTED = "WsConnectFunctionName"
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where the running system is reached.
+
+    `http`: /api/orders/execute is appended to it; `websocket`: has a literal {orderId} in it; `database`: PostgreSQL.
+    """
+
+    http: str
+    websocket: str
+    database: str
+
+
+class LocalStack:
+    """The whole system, as a context manager or by `start` and `stop`.
+
+    `parameters` are parameters of the template. Everything is below `state`: the log `stack.log`, which
+    stays, and what goes when the stack stops: the servers' data (each start is a fresh one), and `endpoints.json`,
+    which is there when orders can be sent. Port 0 takes a free port. `progress` is told what happens while it starts.
+    Start it in the main thread: its processes end with the thread that starts them.
+    """
+
+    def __init__(
+        self,
+        state: Path = STATE,
+        port: int = 4566,
+        parameters: Mapping[str, str] | None = None,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.log = state / "stack.log"
+        self.outputs: Outputs = {}
+        self.gateway = Gateway(port, state / "gateway", self.log)
+        self.postgres = EmbeddedPostgres(state / "postgres", self.log)
+        self._state = state
+        self._parameters = dict(parameters or {})
+        self._progress = progress
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where the running system is reached."""
+        websocket = f"{self.outputs['WebSocketUrl']}?orderId={{orderId}}"
+        return Endpoints(self.outputs["HttpUrl"], websocket, self.postgres.url)
+
+    def start(self) -> None:
+        """Returns when orders can be sent. If that fails or is interrupted, nothing is left running.
+
+        Raises LocalStackError.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Ends every process and deletes what they wrote, but for the log. Signals wait until that is done."""
+        with held_back():
+            self._cleanup.close()
+
+    def _start(self) -> None:
+        _allow_many_sockets()
+        self._take_state()
+        self.gateway.check_port()
+        self._progress("starting PostgreSQL and MiniStack")
+        self._cleanup.callback(self._drop_database)
+        self._cleanup.callback(self.gateway.stop)
+        self.gateway.start()
+        self.postgres.start()
+        applied = migrations.apply(self.postgres.url)
+        self._progress(f"PostgreSQL is up, {len(applied)} migration(s) applied")
+        self.gateway.wait_until_ready()
+        self._progress("MiniStack is up, deploying template.yaml")
+        parameters = {"LocalGateway": self.gateway.address, "DatabaseUrl": self.postgres.url, **self._parameters}
+        self.outputs = deploy(self.gateway, ROOT / "template.yaml", parameters)
+        self._progress("deployed, warming up the functions")
+        follower = LogFollower(self.gateway, [self.outputs[_NOT_HOSTED]], self.log)
+        self._cleanup.callback(follower.stop)
+        follower.start()
+        hosts = FunctionHosts(self.gateway, ROOT, self.log)
+        self._cleanup.callback(hosts.stop)
+        hosts.start({self.outputs[name]: hosted for name, hosted in _HOSTED.items()})
+        warm_up(self.gateway, self.outputs[_NOT_HOSTED])
+        self._publish()
+        self._progress("ready")
+
+    def _take_state(self) -> None:
+        """Claims the folder for this stack alone, and clears it of what a killed one may have left."""
+        self._state.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self._state, os.O_RDONLY)
+        self._cleanup.callback(os.close, folder)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LocalStackError(
+                f"a local stack with the state folder {self._state} is running already; stop it first"
+            ) from error
+        for leftover in ("gateway", "postgres"):
+            shutil.rmtree(self._state / leftover, ignore_errors=True)
+        (self._state / ENDPOINTS).unlink(missing_ok=True)
+        self.log.write_bytes(b"")
+
+    def _publish(self) -> None:
+        """Writes the endpoints to a file, which is there for as long as the stack serves, and is never seen half."""
+        file = self._state / ENDPOINTS
+        draft = file.with_suffix(".tmp")
+        for path in (draft, file):
+            self._cleanup.callback(path.unlink, missing_ok=True)
+        draft.write_text(json.dumps(asdict(self.endpoints), indent=2) + "\n")
+        draft.replace(file)
+
+    def _drop_database(self) -> None:
+        self.postgres.stop()
+        shutil.rmtree(self._state / "postgres", ignore_errors=True)
+
+
+def _allow_many_sockets() -> None:
+    """Raises our limit of open files, which our processes inherit, as far as it goes: a socket is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
