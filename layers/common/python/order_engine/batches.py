@@ -13,7 +13,7 @@ from order_engine.observability import about, count, logger
 
 # What one order can need at the most: venues and sockets at their time limits. A later order of a batch is not begun
 # with less, so that the function's time limit does not cut it off.
-_ENOUGH_MS = 14_000
+_ENOUGH_MS = 18_000
 
 
 class NoTimeLeft(OrderEngineError):

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from order_engine.errors import ServiceUnavailable, SocketGone, SocketUnreachable
@@ -46,9 +47,15 @@ class Publisher:
         return claim
 
     def post(self, entry: JournalEntry) -> None:
-        """Posts the entry's last event to every subscriber whose writer the publisher is."""
+        """Posts the entry's last event to every subscriber whose writer the publisher is.
+
+        Asks once more for those whose catch-up seems to have been lost. Raises ServiceUnavailable if a subscriber that
+        was not reached could not be marked so: the order must then come again, lest that subscriber miss the event.
+        """
         event = entry.last
         live = [one for one in entry.subscribers if one.live_after is not None and one.live_after < event.sequence]
+        for stray in (one for one in entry.subscribers if _is_stray(one, event.timestamp)):
+            self._aside(partial(self.catch_ups.request, stray))
         logger.info(
             f"order {event.status}",
             extra={"sequence": event.sequence, "attempt": event.attempt, "subscribers": len(live)},
@@ -63,15 +70,12 @@ class Publisher:
         try:
             self.sockets.post(subscriber.connection_id, message)
         except SocketGone:
-            self._aside(lambda: self.subscribers.leave(subscriber.connection_id))
+            self._aside(partial(self.subscribers.leave, subscriber.connection_id))
         except SocketUnreachable as fault:
             logger.warning("socket unreachable", extra={"connectionId": subscriber.connection_id, "reason": str(fault)})
-            self._aside(lambda: self._give_back(subscriber, event.sequence - 1))
-
-    def _give_back(self, subscriber: Subscriber, sent_through: int) -> None:
-        behind = self.subscribers.take_back(subscriber, sent_through)
-        if behind:
-            self.catch_ups.request(behind)
+            behind = self.subscribers.take_back(subscriber, event.sequence - 1)
+            if behind:
+                self._aside(partial(self.catch_ups.request, behind))
 
     def _aside(self, action: Callable[[], None]) -> None:
         """Housekeeping about one socket, which must not hold up the order: a service that is away is only logged."""
@@ -79,6 +83,14 @@ class Publisher:
             action()
         except ServiceUnavailable as fault:
             logger.warning("a subscriber could not be put right", extra={"reason": str(fault)})
+
+
+def _is_stray(subscriber: Subscriber, now: datetime) -> bool:
+    """Whether `notify` should have handed the subscriber over by now, and may have been lost.
+
+    Asking for it once more does no harm: it goes on from what is stored."""
+    overdue = subscriber.generation > 1 or now - subscriber.connected_at > CONNECTING
+    return subscriber.live_after is None and overdue
 
 
 @dataclass(frozen=True)

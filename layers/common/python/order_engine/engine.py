@@ -40,7 +40,7 @@ def _dynamodb() -> Any:
 @cache
 def journal() -> DynamoJournal:
     """The orders and their events."""
-    lease = timedelta(seconds=settings().number("LEASE_SECONDS", 20))
+    lease = timedelta(seconds=settings().number("LEASE_SECONDS", 25))
     return DynamoJournal(_dynamodb(), settings().text("JOURNAL_TABLE"), now, lease)
 
 

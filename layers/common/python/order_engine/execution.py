@@ -235,9 +235,13 @@ class Executor:
     def _give_up(self, claim: Claim, reason: str) -> Progress:
         fault = ExecutionError(reason)
         transaction = claim.entry.transaction
-        if claim.entry.status is OrderStatus.SUBMITTED and transaction and not claim.entry.attempt_failed:
-            return self._end(claim, transaction, self._venue(transaction.venue).abandon(transaction), fault)
-        return self._retry_or_fail(claim, fault)
+        if claim.entry.status is not OrderStatus.SUBMITTED or not transaction or claim.entry.attempt_failed:
+            return self._retry_or_fail(claim, fault)
+        try:
+            status = self._venue(transaction.venue).abandon(transaction)
+        except ExecutionError as error:
+            return self._ask_again_later(claim, error)
+        return self._end(claim, transaction, status, fault)
 
     def _expired(self, claim: Claim) -> OrderExpired | None:
         """An order that met a fault (a retry, or a worker that died) is sent only while its price is near the one its

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from order_engine.amounts import decimal_places, parse_amount, to_wire
@@ -38,9 +38,11 @@ TokenSymbol = Annotated[str, BeforeValidator(_symbol)]
 PositiveAmount = Annotated[Decimal, BeforeValidator(parse_amount)]
 
 
-def _printable(value: str) -> str:
-    if not value.isprintable() or value != value.strip():
-        raise ValueError("must be printable, without blanks at its ends")
+def _client_order_id(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= 128 or not value.isprintable() or value != value.strip():
+        raise ValueError("must be a string of 1 to 128 printable characters, without blanks at its ends")
     return value
 
 
@@ -55,7 +57,7 @@ class OrderRequest(BaseModel):
     order_type: Literal["market"] = "market"
     slippage_bps: Annotated[int, BeforeValidator(_basis_points)] = 50
     min_amount_out: PositiveAmount | None = None
-    client_order_id: Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)] | None = None
+    client_order_id: Annotated[str | None, BeforeValidator(_client_order_id)] = None
 
     @model_validator(mode="after")
     def _fits_the_tokens(self) -> "OrderRequest":

@@ -112,9 +112,7 @@ class DynamoJournal:
                     raise UnknownOrder(str(order_id)) from error
                 if "closed" in there:
                     raise OrderClosed(str(order_id)) from error
-                if there.get("leaseOwner") == {
-                    "S": owner
-                }:  # our own write, whose answer was lost and which was repeated
+                if there["leaseOwner"]["S"] == owner:  # our own write, whose answer was lost and which was repeated
                     return Claim(entry_of(there), owner, interrupted=True)
                 raise LeaseHeld(f"{order_id} is another worker's until {there['leaseUntil']['N']}") from error
         before = answer["Attributes"]

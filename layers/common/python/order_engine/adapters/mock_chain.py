@@ -14,7 +14,6 @@ from botocore.exceptions import ClientError
 
 from order_engine.amounts import to_wire
 from order_engine.aws import code_of, reaching, uncontended
-from order_engine.errors import ServiceUnavailable
 from order_engine.orders import Landed, Outlook, Reverted, Transaction, TransactionStatus
 
 
@@ -96,23 +95,23 @@ class MockChain:
                 return _ended(error.response["Item"])
         return _ended(answer["Attributes"])
 
-    def declare_dead(self, transaction: Transaction) -> TransactionStatus:
-        """Sees to it that a transaction which has not ended never lands; answers how it ended."""
+    def declare_dead(self, transaction: Transaction, now: datetime) -> TransactionStatus:
+        """Sees to it that a transaction whose time has not come never lands; answers how it ended."""
         dead = {**_key(transaction.tx_hash), "orderId": {"S": str(transaction.order_id)}, "state": {"S": "dead"}}
         if self._transact(
             {"Put": {"TableName": self._table, "ConditionExpression": "attribute_not_exists(id)", "Item": dead}}
         ):
             return Outlook.DEAD
-        ended = self._transact(
+        status = self.look_up(transaction.tx_hash)
+        if not isinstance(status, Pending):
+            return status
+        if status.lands_at <= now:
+            return self.land(status)
+        died = self._transact(
             {"Update": {"Key": _key(transaction.tx_hash), **self._ending("dead")}},
             {"Delete": {"TableName": self._table, "Key": _guard(transaction)}},
         )
-        if ended:
-            return Outlook.DEAD
-        status = self.look_up(transaction.tx_hash)
-        if isinstance(status, Pending):  # it can only have ended meanwhile
-            raise ServiceUnavailable("chain: the transaction changes while it is looked at")
-        return status
+        return Outlook.DEAD if died else self.land(status)  # somebody else has ended it: `land` says how
 
     def _ending(self, state: str) -> dict[str, Any]:
         return {

@@ -183,7 +183,7 @@ class MockVenue:
     def abandon(self, transaction: Transaction) -> TransactionStatus:
         """See `ports.Venue`."""
         with _over(self.name):
-            return self.chain.declare_dead(transaction)
+            return self.chain.declare_dead(transaction, self.now())
 
     def _fate(self, order_id: UUID, attempt: int) -> Fate:
         return draw(self.conditions, order_id, attempt, self.name)
