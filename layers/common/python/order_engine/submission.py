@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
@@ -113,12 +113,12 @@ def _json_object(body: bytes) -> dict[str, Any]:
     try:
         parsed = json.loads(
             body,
-            parse_float=Decimal,
+            parse_float=_parse_float,
             parse_int=_parse_int,
             parse_constant=Decimal,  # NaN and Infinity are no JSON, but refused as a value their field can be named
             object_pairs_hook=_no_repeats,
         )
-    except (ValueError, RecursionError, ArithmeticError) as fault:
+    except (ValueError, RecursionError) as fault:
         raise InvalidRequest(400, "INVALID_JSON", f"the body is not JSON: {fault}") from fault
     if not isinstance(parsed, dict):
         raise InvalidRequest(400, "INVALID_JSON", 'the body must be a JSON object, such as {"tokenIn":"SOL", …}')
@@ -128,6 +128,14 @@ def _json_object(body: bytes) -> dict[str, Any]:
 def _parse_int(digits: str) -> int | Decimal:
     # int() refuses more than 4,300 digits; Decimal does not, and parse_amount then says what is wrong.
     return int(digits) if len(digits) < 40 else Decimal(digits)
+
+
+def _parse_float(number: str) -> Decimal:
+    # It is JSON even where its exponent is more than a Decimal can have; as no number, its field is named.
+    try:
+        return Decimal(number)
+    except InvalidOperation:
+        return Decimal("NaN")
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
