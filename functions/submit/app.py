@@ -7,7 +7,7 @@ from typing import Any
 
 from order_engine import engine
 from order_engine.errors import InvalidRequest, NothingAccepted, RequestRefused
-from order_engine.observability import about, count, logger, metrics
+from order_engine.observability import count, logger, metrics
 from order_engine.orders import Order
 from order_engine.problems import problem_response
 from order_engine.status import OrderStatus
@@ -33,8 +33,6 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         count("OrdersRefused")
         logger.info("order refused", extra={"code": refusal.code, "detail": refusal.detail})
         return problem_response(refusal)
-    with about(order.order_id):
-        logger.info("order answered", extra={"clientOrderId": order.client_order_id})
     body = json.dumps(_accepted(order))
     return {"statusCode": 202, "headers": {"Content-Type": "application/json"}, "body": body}
 

@@ -16,6 +16,10 @@ from order_engine.ports import CatchUps, Sockets, Subscribers
 from order_engine.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from psycopg import Connection
+
     from order_engine.execution import Executor
     from order_engine.submission import Submission
     from order_engine.subscription import Subscription
@@ -78,6 +82,25 @@ def order_queue() -> SqsOrderQueue:
     return SqsOrderQueue(client("sqs"), settings().text("ORDERS_QUEUE_URL"))
 
 
+def _database() -> "Callable[[], Connection[Any]]":
+    """How PostgreSQL is reached: by DATABASE_URL where it is given, else as DATABASE_USER, for whom IAM vouches.
+
+    IAM's token is good for opening a connection within 15 minutes; it is made here, without a call to a service.
+    """
+    from order_engine.postgres import connect_over_tls, connect_to
+
+    given = settings()
+    if url := given.optional("DATABASE_URL"):
+        return lambda: connect_to(url)
+    host, name, user = (given.text(setting) for setting in ("DATABASE_HOST", "DATABASE_NAME", "DATABASE_USER"))
+
+    def connect() -> "Connection[Any]":
+        token = client("rds").generate_db_auth_token(DBHostname=host, Port=5432, DBUsername=user)
+        return connect_over_tls(host, name, user, token)
+
+    return connect
+
+
 @cache
 def catch_up() -> CatchUp:
     """The use case of notify."""
@@ -108,9 +131,8 @@ def executor() -> "Executor":
     from order_engine.adapters.mock_venues import MockVenue, VenueConditions
     from order_engine.execution import ExecutionPolicy, Executor
     from order_engine.orders import VenueName
-    from order_engine.postgres import connect_to
 
-    given, url = settings(), settings().text("DATABASE_URL")
+    given = settings()
     chain = MockChain(_dynamodb(), given.text("CHAIN_TABLE"))
     conditions = VenueConditions(
         quote_latency_ms=given.milliseconds("VENUE_QUOTE_LATENCY_MS", VenueConditions.quote_latency_ms),
@@ -124,7 +146,7 @@ def executor() -> "Executor":
         journal=journal(),
         publisher=Publisher(journal(), subscribers(), sockets(), catch_ups()),
         queue=order_queue(),
-        history=PostgresHistory(lambda: connect_to(url)),
+        history=PostgresHistory(_database()),
         venues=tuple(MockVenue(name, chain, now, conditions) for name in VenueName),
         now=now,
         policy=ExecutionPolicy(

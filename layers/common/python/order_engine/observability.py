@@ -3,6 +3,7 @@
 The metrics, and what they tell an operator, are listed in docs/operations.md.
 """
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +16,14 @@ from order_engine.orders import JournalEntry
 from order_engine.status import OrderStatus
 
 NAMESPACE = "OrderEngine"
+# On AWS the stack's name, so that two stacks in one account don't count into the same metrics.
+SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME") or "order-engine"
 
 # Powertools would say so at every invocation that has nothing to count.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
 
-logger = Logger(service="order-engine", utc=True, log_uncaught_exceptions=False)
-metrics = Metrics(namespace=NAMESPACE, service="order-engine")
+logger = Logger(service=SERVICE, utc=True, log_uncaught_exceptions=False)
+metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
 
 
 @contextmanager
@@ -38,7 +41,7 @@ def count(name: str, value: float = 1, unit: MetricUnit = MetricUnit.Count) -> N
 def count_by(name: str, dimension: str, value: str) -> None:
     """Counts once, apart for each value of a dimension (which never is an order's id)."""
     with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace=NAMESPACE) as metric:
-        metric.add_dimension(name="service", value="order-engine")
+        metric.add_dimension(name="service", value=SERVICE)
         metric.add_dimension(name=dimension, value=value)
 
 

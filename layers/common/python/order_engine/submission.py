@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from order_engine.amounts import decimal_places, parse_amount, to_wire
 from order_engine.errors import FieldError, InvalidRequest, NothingAccepted, ServiceUnavailable
-from order_engine.observability import count, logger
+from order_engine.observability import about, count, logger
 from order_engine.orders import Order, accepted
 from order_engine.ports import Clock, Journal, OrderQueue
 from order_engine.tokens import TOKENS, resolve
@@ -203,7 +203,8 @@ class Submission:
         except ServiceUnavailable as fault:
             self._give_back(stored, fault)
         count("OrdersAccepted")
-        logger.info("order accepted", extra={"tokenIn": order.token_in, "tokenOut": order.token_out})
+        with about(order.order_id):
+            logger.info("order accepted", extra={"clientOrderId": order.client_order_id})
         return stored
 
     def _give_back(self, order: Order, fault: ServiceUnavailable) -> None:

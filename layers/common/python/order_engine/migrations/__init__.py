@@ -14,10 +14,11 @@ def apply(url: str) -> list[str]:
     Two at a time are safe: the second waits for the first, and finds nothing to do. Raises psycopg.Error.
     """
     with connect_to(url) as connection:
-        return _apply(connection)
+        return apply_over(connection)
 
 
-def _apply(connection: psycopg.Connection[Any]) -> list[str]:
+def apply_over(connection: psycopg.Connection[Any]) -> list[str]:
+    """Does what `apply` does, over a connection that is open already and is left so."""
     applied = []
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('order_engine migrations'))")
