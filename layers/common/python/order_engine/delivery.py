@@ -7,15 +7,15 @@ subscriber by the one or by the other. A repeat is possible after a fault, and h
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
 from order_engine.errors import ServiceUnavailable, SocketGone, SocketUnreachable
-from order_engine.observability import logger
+from order_engine.observability import count_lag, logger
 from order_engine.orders import JournalEntry, StatusEvent, Subscriber
 from order_engine.ports import CatchUps, Claim, Clock, Journal, Sockets, Subscribers
 
@@ -43,46 +43,73 @@ class Publisher:
         can't be reached is given back to `notify`.
         """
         claim = self.journal.append(claim, entry)
-        self.post(claim.entry)
-        return claim
+        return replace(claim, entry=self.post(claim.entry))
 
-    def post(self, entry: JournalEntry) -> None:
+    def post(self, entry: JournalEntry) -> JournalEntry:
         """Posts the entry's last event to every subscriber whose writer the publisher is.
 
-        Asks once more for those whose catch-up seems to have been lost. Raises ServiceUnavailable if a subscriber that
-        was not reached could not be marked so: the order must then come again, lest that subscriber miss the event.
+        Asks once more for those whose catch-up seems to have been lost. Answers the entry without the subscribers that
+        are gone or that `notify` was asked for. Raises ServiceUnavailable if a subscriber that was not reached could
+        not be marked so: the order must then come again, lest that subscriber miss the event.
         """
         event = entry.last
-        live = [one for one in entry.subscribers if one.live_after is not None and one.live_after < event.sequence]
-        for stray in (one for one in entry.subscribers if _is_stray(one, event.timestamp)):
-            self._aside(partial(self.catch_ups.request, stray))
+        live: list[Subscriber] = []
+        strays: list[Subscriber] = []
+        others: list[Subscriber] = []
+        for one in entry.subscribers:
+            if one.live_after is not None and one.live_after < event.sequence:
+                live.append(one)
+            elif _is_stray(one, event.timestamp):
+                strays.append(one)
+            else:
+                others.append(one)
         logger.info(
             f"order {event.status}",
             extra={"sequence": event.sequence, "attempt": event.attempt, "subscribers": len(live)},
         )
         message = event.to_json()
+        posted: Iterable[Subscriber | None]
         if len(live) == 1:
-            self._post_one(live[0], event, message)
-        elif live:
-            list(self._pool.map(lambda subscriber: self._post_one(subscriber, event, message), live))
+            posted = [self._post_one(live[0], event, message)]
+        else:
+            posted = self._pool.map(lambda subscriber: self._post_one(subscriber, event, message), live)
+        kept = [*others, *posted, *map(self._ask_for, strays)]
+        if live:
+            count_lag(event)
+        return replace(entry, subscribers=tuple(one for one in kept if one))
 
-    def _post_one(self, subscriber: Subscriber, event: StatusEvent, message: str) -> None:
+    def ask_for_strays(self, entry: JournalEntry) -> None:
+        """Has `notify` invoked for those whose catch-up seems to have been lost, before the order is closed and nobody
+        comes by any more. Raises ServiceUnavailable; the order must then come again."""
+        for stray in entry.subscribers:
+            if _is_stray(stray, entry.last.timestamp):
+                self.catch_ups.request(stray)
+
+    def _post_one(self, subscriber: Subscriber, event: StatusEvent, message: str) -> Subscriber | None:
+        """Answers the subscriber as it is then; None if it is gone or notify's."""
         try:
             self.sockets.post(subscriber.connection_id, message)
         except SocketGone:
             self._aside(partial(self.subscribers.leave, subscriber.connection_id))
+            return None
         except SocketUnreachable as fault:
             logger.warning("socket unreachable", extra={"connectionId": subscriber.connection_id, "reason": str(fault)})
             behind = self.subscribers.take_back(subscriber, event.sequence - 1)
-            if behind:
-                self._aside(partial(self.catch_ups.request, behind))
+            return self._ask_for(behind) if behind else None
+        return subscriber
 
-    def _aside(self, action: Callable[[], None]) -> None:
-        """Housekeeping about one socket, which must not hold up the order: a service that is away is only logged."""
+    def _ask_for(self, stray: Subscriber) -> Subscriber | None:
+        return None if self._aside(partial(self.catch_ups.request, stray)) else stray
+
+    def _aside(self, action: Callable[[], None]) -> bool:
+        """Housekeeping about one socket, which must not hold up the order: a service that is away is only logged, and
+        False answered."""
         try:
             action()
         except ServiceUnavailable as fault:
             logger.warning("a subscriber could not be put right", extra={"reason": str(fault)})
+            return False
+        return True
 
 
 def _is_stray(subscriber: Subscriber, now: datetime) -> bool:

@@ -98,7 +98,7 @@ class Executor:
                 # Its holder may have died between appending the last event and posting it.
                 count("OrdersResumed")
                 logger.warning("resuming an interrupted order", extra={"status": claim.entry.status})
-                self.publisher.post(claim.entry)
+                claim = replace(claim, entry=self.publisher.post(claim.entry))
             if claim.entry.is_final:
                 return self._close(claim)
             return work(claim)
@@ -258,9 +258,8 @@ class Executor:
     def _retry_or_fail(self, claim: Claim, error: ExecutionError, attempt: int | None = None) -> Progress:
         """Records why the attempt failed. Gives the order back for another one where that can help, else ends it."""
         entry = claim.entry
-        failure = AttemptError(
-            attempt=attempt or max(entry.attempt, 1), code=error.code, error=str(error), timestamp=self.now()
-        )
+        number = entry.attempt if attempt is None else attempt
+        failure = AttemptError(attempt=number, code=error.code, error=str(error), timestamp=self.now())
         claim = replace(claim, entry=replace(entry, errors=(*entry.errors, failure)))
         logger.warning(
             "attempt failed",
@@ -275,6 +274,7 @@ class Executor:
             claim,
             OrderStatus.FAILED,
             f"The order failed: {error}",
+            attempt=number,
             code=error.code,
             error=str(error),
             attempts=claim.entry.errors,
@@ -296,6 +296,7 @@ class Executor:
             delay = min(max(final_for, policy.history_retry_seconds), policy.history_retry_max_seconds)
             self.queue.send(claim.entry.order.order_id, delay_seconds=math.ceil(delay * random.uniform(0.5, 1)))
             return Progress.DEFERRED
+        self.publisher.ask_for_strays(claim.entry)
         self.journal.release(claim, closed=True)
         return Progress.DONE
 

@@ -34,7 +34,7 @@ class DynamoSubscribers:
             "sentThrough": {"N": str(subscriber.sent_through)},
             "generation": {"N": str(subscriber.generation)},
         }
-        joined = self._change(
+        joined = self._update(
             subscriber.order_id,
             subscriber.connection_id,
             "SET subscribers.#connection = :row",
@@ -96,17 +96,21 @@ class DynamoSubscribers:
             )
         if "Attributes" not in answer:
             return
-        try:
-            self._change(
-                UUID(answer["Attributes"]["orderId"]["S"]),
-                connection_id,
-                "REMOVE subscribers.#connection",
-                "attribute_exists(subscribers.#connection)",
-            )
-        except UnknownOrder:
-            return  # the order has expired, and its subscribers with it
+        self._change(
+            UUID(answer["Attributes"]["orderId"]["S"]),
+            connection_id,
+            "REMOVE subscribers.#connection",
+            "attribute_exists(subscribers.#connection)",
+        )
 
-    def _change(
+    def _change(self, *update: Any) -> dict[str, Any] | None:
+        """Does what `_update` does for a subscriber that may be gone, with its order even (which has expired then)."""
+        try:
+            return self._update(*update)
+        except UnknownOrder:
+            return None
+
+    def _update(
         self,
         order_id: UUID,
         connection_id: str,

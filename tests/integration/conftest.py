@@ -1,0 +1,53 @@
+"""Services for adapters and functions: moto, a local API Gateway, a real PostgreSQL."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from moto import mock_aws
+from order_engine import migrations
+from order_engine.aws import client
+
+from local.postgres import EmbeddedPostgres
+from tests.support.local_aws import LocalGateway, OneAtATime, create_table
+
+JOURNAL, CONNECTIONS, CHAIN = "journal", "connections", "chain"
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[None]:
+    """An AWS account for the tests of a module, which keep out of each other's way by their orders' ids."""
+    with pytest.MonkeyPatch.context() as environment, mock_aws():
+        environment.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def dynamodb(aws: None) -> Any:
+    """DynamoDB with the template's tables."""
+    dynamodb = client("dynamodb")
+    create_table(dynamodb, JOURNAL, "JournalTable")
+    create_table(dynamodb, CONNECTIONS, "ConnectionsTable")
+    create_table(dynamodb, CHAIN, "ChainTable")
+    return OneAtATime(dynamodb)
+
+
+@pytest.fixture
+def gateway() -> Iterator[LocalGateway]:
+    """API Gateway's management API, and Lambda."""
+    gateway = LocalGateway()
+    yield gateway
+    gateway.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL server with the schema; a test may stop it, and has to start it again."""
+    folder = tmp_path_factory.mktemp("postgres")
+    server = EmbeddedPostgres(folder / "data", folder / "postgres.log")
+    server.start()
+    try:
+        migrations.apply(server.url)
+        yield server
+    finally:
+        server.stop()

@@ -1,0 +1,409 @@
+"""The outcomes in a real PostgreSQL: exact, written once, and owed but not lost while the database is away."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from order_engine import migrations
+from order_engine.adapters import history as history_module
+from order_engine.adapters.history import PostgresHistory
+from order_engine.errors import FailureCode, HistoryUnavailable
+from order_engine.orders import AttemptError, JournalEntry
+from order_engine.postgres import connect_to
+from order_engine.status import OrderStatus
+from psycopg.rows import dict_row
+
+from local.postgres import EmbeddedPostgres
+from tests.support.builders import START, accepted, an_entry, an_order
+
+Connect = Callable[[], psycopg.Connection[Any]]
+
+
+class Connections:
+    """Opens connections to a database, and remembers them."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.tried = 0
+        self.opened: list[psycopg.Connection[Any]] = []
+
+    def __call__(self) -> psycopg.Connection[Any]:
+        self.tried += 1
+        connection = connect_to(self._url)
+        self.opened.append(connection)
+        return connection
+
+    def close(self) -> None:
+        for connection in self.opened:
+            connection.close()
+
+
+@pytest.fixture
+def connections(postgres: EmbeddedPostgres) -> Iterator[Connections]:
+    with closing(Connections(postgres.url)) as connections:
+        yield connections
+
+
+@pytest.fixture
+def history(connections: Connections) -> PostgresHistory:
+    return PostgresHistory(connections)
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+    """A connection of the test's own."""
+    with psycopg.connect(postgres.url, autocommit=True, row_factory=dict_row) as connection:
+        yield connection
+
+
+Database = psycopg.Connection[dict[str, Any]]
+
+
+def rows_of(database: Database, entry: JournalEntry) -> list[dict[str, Any]]:
+    return database.execute("SELECT * FROM orders WHERE order_id = %s", [entry.order.order_id]).fetchall()
+
+
+def row_of(database: Database, entry: JournalEntry) -> dict[str, Any]:
+    (row,) = rows_of(database, entry)
+    return row
+
+
+def events_of(database: Database, entry: JournalEntry) -> list[dict[str, Any]]:
+    query = "SELECT * FROM order_events WHERE order_id = %s ORDER BY sequence"
+    return database.execute(query, [entry.order.order_id]).fetchall()
+
+
+# --- rows -----------------------------------------------------------------------------------------------------
+
+
+def test_a_confirmed_order_has_a_row_with_everything_about_it(history: PostgresHistory, database: Database) -> None:
+    entry = an_entry(
+        OrderStatus.CONFIRMED, an_order(client_order_id="mine", min_amount_out=Decimal(1400), slippage_bps=50)
+    )
+
+    history.record(entry)
+
+    row = row_of(database, entry)
+    quotes = row.pop("quotes")
+    assert row == {
+        "order_id": entry.order.order_id,
+        "client_order_id": "mine",
+        "order_type": "market",
+        "token_in": "SOL",
+        "token_out": "USDC",
+        "amount_in": Decimal(10),
+        "slippage_bps": 50,
+        "min_amount_out": Decimal("1482.55"),  # the floor that was enforced, not the lower one that was asked for
+        "status": "confirmed",
+        "venue": "raydium",
+        "tx_hash": f"tx-{entry.order.order_id}-1",
+        "executed_price": Decimal("148.900001"),
+        "amount_out": Decimal("1489.00001"),
+        "fee": Decimal("0.03"),
+        "attempts": 1,
+        "failure_code": None,
+        "failure_reason": None,
+        "created_at": START,
+        "completed_at": START + timedelta(seconds=1),
+    }
+    assert [(quote["venue"], quote["amountOut"], quote["fee"]) for quote in quotes] == [
+        ("raydium", "1490", "0.003"),
+        ("meteora", "1480.000001", "0.002"),
+    ]
+
+
+def test_a_failed_order_has_a_row_that_says_why(history: PostgresHistory, database: Database) -> None:
+    entry = an_entry(OrderStatus.FAILED, an_order(min_amount_out=Decimal(1500)))
+
+    history.record(entry)
+
+    row = row_of(database, entry)
+    assert (row["status"], row["failure_code"], row["failure_reason"]) == (
+        "failed",
+        "INSUFFICIENT_LIQUIDITY",
+        "too much",
+    )
+    assert row["min_amount_out"] == 1500
+    assert row["attempts"] == 1
+    missing = ("venue", "tx_hash", "executed_price", "amount_out", "fee", "quotes")
+    assert [row[column] for column in missing] == [None] * len(missing)
+
+
+def test_an_order_that_failed_after_it_was_routed_tells_what_was_quoted_and_paid_nothing(
+    history: PostgresHistory, database: Database
+) -> None:
+    submitted = an_entry(OrderStatus.SUBMITTED)
+    error = AttemptError(attempt=1, code=FailureCode.SLIPPAGE_EXCEEDED, error="too little", timestamp=START)
+    failed = submitted.advanced(
+        OrderStatus.FAILED, START, "failed", code=error.code, error=error.error, attempts=(error,)
+    )
+
+    history.record(failed)
+
+    row = row_of(database, failed)
+    assert (row["venue"], row["min_amount_out"]) == ("raydium", Decimal("1482.55"))
+    assert len(row["quotes"]) == 2
+    assert (row["tx_hash"], row["amount_out"], row["fee"]) == (None, None, None)
+
+
+def test_an_order_that_failed_before_it_was_routed_has_a_row(history: PostgresHistory, database: Database) -> None:
+    entry = accepted(an_order()).advanced(
+        OrderStatus.FAILED, START, "failed", code=FailureCode.INTERNAL_ERROR, error="its workers died", attempts=()
+    )
+
+    history.record(entry)
+
+    row = row_of(database, entry)
+    assert (row["status"], row["attempts"], row["failure_code"]) == ("failed", 0, "INTERNAL_ERROR")
+
+
+@pytest.mark.parametrize("amount", ["0.000000001", "123456789012345.123456789", "1000000000000000"])
+def test_amounts_are_kept_to_the_last_digit(history: PostgresHistory, database: Database, amount: str) -> None:
+    entry = an_entry(OrderStatus.CONFIRMED, an_order(amount_in=Decimal(amount)))
+
+    history.record(entry)
+
+    assert row_of(database, entry)["amount_in"] == Decimal(amount)
+    text = database.execute(
+        "SELECT amount_in::text, pg_typeof(executed_price)::text AS type FROM orders WHERE order_id = %s",
+        [entry.order.order_id],
+    ).fetchone()
+    assert text == {"amount_in": amount, "type": "numeric"}
+
+
+@pytest.mark.parametrize("status", [OrderStatus.CONFIRMED, OrderStatus.FAILED])
+def test_every_event_is_kept_with_its_wire_form(
+    history: PostgresHistory, database: Database, status: OrderStatus
+) -> None:
+    entry = an_entry(status)
+
+    history.record(entry)
+
+    rows = events_of(database, entry)
+    assert [(row["sequence"], row["status"], row["at"]) for row in rows] == [
+        (event.sequence, event.status, event.timestamp) for event in entry.events
+    ]
+    assert [type(event).model_validate(row["details"]) for row, event in zip(rows, entry.events, strict=True)] == list(
+        entry.events
+    )
+
+
+def test_recording_again_changes_nothing(history: PostgresHistory, database: Database) -> None:
+    entry = an_entry(OrderStatus.CONFIRMED)
+    history.record(entry)
+    before = rows_of(database, entry), events_of(database, entry)
+
+    history.record(entry)
+
+    assert (rows_of(database, entry), events_of(database, entry)) == before
+
+
+def test_many_workers_recording_one_order_at_once_write_it_once(postgres: EmbeddedPostgres, database: Database) -> None:
+    entry = an_entry(OrderStatus.CONFIRMED)
+
+    def record(_: int) -> None:
+        with closing(Connections(postgres.url)) as connections:
+            PostgresHistory(connections).record(entry)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(record, range(4)))
+
+    assert len(rows_of(database, entry)) == 1
+    assert len(events_of(database, entry)) == 5
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("status", "pending"), ("amount_in", 0), ("tx_hash", None), ("failure_code", "INTERNAL_ERROR")],
+)
+def test_the_database_itself_refuses_an_outcome_that_can_not_be(
+    history: PostgresHistory, database: Database, column: str, value: object
+) -> None:
+    entry = an_entry(OrderStatus.CONFIRMED)
+    history.record(entry)
+    update = psycopg.sql.SQL("UPDATE orders SET {} = %s WHERE order_id = %s").format(psycopg.sql.Identifier(column))
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        database.execute(update, [value, entry.order.order_id])
+
+
+# --- the connection -------------------------------------------------------------------------------------------
+
+
+def test_one_connection_serves_many_orders_and_is_opened_by_the_first(
+    history: PostgresHistory, connections: Connections
+) -> None:
+    assert connections.tried == 0
+
+    for _ in range(3):
+        history.record(an_entry(OrderStatus.CONFIRMED))
+
+    assert connections.tried == 1
+
+
+def test_every_connection_has_time_limits_and_speaks_utc(connections: Connections) -> None:
+    shown = {
+        name: (connections().execute(f"SHOW {name}").fetchone() or [None])[0]
+        for name in ("statement_timeout", "lock_timeout", "timezone")
+    }
+
+    assert shown == {"statement_timeout": "5s", "lock_timeout": "2s", "timezone": "UTC"}
+    assert connections.opened[0].info.get_parameters()["connect_timeout"] == "2"
+
+
+def test_a_connection_that_was_cut_is_opened_once_more_and_the_order_recorded(
+    history: PostgresHistory, connections: Connections, database: Database
+) -> None:
+    history.record(an_entry(OrderStatus.CONFIRMED))
+    database.execute("SELECT pg_terminate_backend(%s)", [connections.opened[0].info.backend_pid])
+    entry = an_entry(OrderStatus.CONFIRMED)
+
+    history.record(entry)
+
+    assert connections.tried == 2
+    assert connections.opened[0].closed
+    assert len(rows_of(database, entry)) == 1
+
+
+def test_an_order_that_waits_for_a_lock_too_long_is_owed(postgres: EmbeddedPostgres, database: Database) -> None:
+    entry = an_entry(OrderStatus.CONFIRMED)
+    with closing(Connections(postgres.url)) as connections:
+        hasty = PostgresHistory(lambda: _with_lock_timeout(connections(), "50ms"))
+        with database.transaction():
+            database.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(HistoryUnavailable):
+                hasty.record(entry)
+
+        hasty.record(entry)
+
+    assert len(rows_of(database, entry)) == 1
+
+
+def _with_lock_timeout(connection: psycopg.Connection[Any], timeout: str) -> psycopg.Connection[Any]:
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", [timeout])
+    return connection
+
+
+def test_while_the_server_is_stopped_orders_are_owed_and_once_it_is_back_written(
+    postgres: EmbeddedPostgres, connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_module, "_PAUSE_SECONDS", 0.0)
+    history, entry = PostgresHistory(connections), an_entry(OrderStatus.CONFIRMED)
+    history.record(an_entry(OrderStatus.CONFIRMED))
+    postgres.stop()
+    try:
+        for _ in range(2):
+            with pytest.raises(HistoryUnavailable, match="PostgreSQL"):
+                history.record(entry)
+    finally:
+        postgres.start()
+
+    history.record(entry)
+
+    with psycopg.connect(postgres.url, row_factory=dict_row) as database:
+        assert len(rows_of(database, entry)) == 1
+        assert len(events_of(database, entry)) == 5
+
+
+def nowhere() -> psycopg.Connection[Any]:
+    raise psycopg.OperationalError("connection refused")
+
+
+def test_a_database_that_is_away_is_not_tried_again_at_once() -> None:
+    tried: list[float] = []
+
+    def away() -> psycopg.Connection[Any]:
+        tried.append(time.monotonic())
+        return nowhere()
+
+    history = PostgresHistory(away)
+    for _ in range(20):
+        with pytest.raises(HistoryUnavailable):
+            history.record(an_entry(OrderStatus.CONFIRMED))
+
+    assert len(tried) == 1
+
+
+def test_a_database_that_was_away_is_tried_again_after_the_pause(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(history_module, "time", type("Time", (), {"monotonic": staticmethod(lambda: now[0])}))
+    ways: list[Connect] = [nowhere, connections]
+    history = PostgresHistory(lambda: ways.pop(0)())
+    with pytest.raises(HistoryUnavailable):
+        history.record(an_entry(OrderStatus.CONFIRMED))
+
+    now[0] += 1.9
+    with pytest.raises(HistoryUnavailable, match="a moment ago"):
+        history.record(an_entry(OrderStatus.CONFIRMED))
+    now[0] += 0.2
+    history.record(an_entry(OrderStatus.CONFIRMED))
+
+    assert connections.tried == 1
+
+
+def test_an_order_whose_writing_broke_off_leaves_nothing_behind(history: PostgresHistory, database: Database) -> None:
+    entry = an_entry(OrderStatus.CONFIRMED)
+    twisted = JournalEntry(
+        entry.order, (*entry.events[:3], entry.events[3].model_copy(update={"status": None}), entry.events[4])
+    )
+
+    with pytest.raises(HistoryUnavailable):
+        history.record(twisted)
+
+    assert rows_of(database, entry) == []
+    history.record(entry)
+    assert len(events_of(database, entry)) == 5
+
+
+# --- migrations -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def empty_database(postgres: EmbeddedPostgres, database: Database) -> str:
+    name = f"empty_{uuid4().hex}"
+    database.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+    return postgres.url.rpartition("/")[0] + f"/{name}"
+
+
+def test_migrations_make_an_empty_database_ready_for_orders(empty_database: str) -> None:
+    applied = migrations.apply(empty_database)
+
+    assert applied[0] == "0001_orders"
+    with closing(Connections(empty_database)) as connections:
+        PostgresHistory(connections).record(an_entry(OrderStatus.CONFIRMED))
+
+
+def test_migrations_applied_again_find_nothing_to_do(empty_database: str) -> None:
+    first = migrations.apply(empty_database)
+
+    assert migrations.apply(empty_database) == []
+    with psycopg.connect(empty_database) as connection:
+        versions = connection.execute("SELECT version FROM schema_migrations ORDER BY version").fetchall()
+    assert [version for (version,) in versions] == first
+
+
+def test_of_two_migrations_at_once_one_does_the_work(empty_database: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        applied = list(pool.map(lambda _: migrations.apply(empty_database), range(4)))
+
+    assert sorted(bool(versions) for versions in applied) == [False, False, False, True]
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("CREATE TABLE order_events (is_in_the_way int)")
+
+        with pytest.raises(psycopg.errors.DuplicateTable):
+            migrations.apply(empty_database)
+
+        left = connection.execute("SELECT to_regclass('orders'), to_regclass('schema_migrations')").fetchone()
+        assert left == (None, None)

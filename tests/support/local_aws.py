@@ -1,0 +1,122 @@
+"""The AWS services that a test stands in for: DynamoDB and SQS by moto, API Gateway and Lambda by a local server."""
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from samtranslator.yaml_helper import yaml_parse
+
+_TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+
+
+@cache
+def _resources() -> dict[str, Any]:
+    resources: dict[str, Any] = yaml_parse(_TEMPLATE.read_text())["Resources"]
+    return resources
+
+
+def create_table(dynamodb: Any, name: str, resource: str) -> None:
+    """Creates a table with the keys that the template gives it."""
+    properties = _resources()[resource]["Properties"]
+    keys = {key: properties[key] for key in ("AttributeDefinitions", "KeySchema", "BillingMode")}
+    dynamodb.create_table(TableName=name, **keys)
+
+
+class OneAtATime:
+    """A client whose calls exclude each other, as writes to one item do in DynamoDB (and in moto don't)."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(**arguments: Any) -> Any:
+            with self._lock:
+                return getattr(self._client, name)(**arguments)
+
+        return call
+
+
+class AnswerLost:
+    """A client whose next call takes effect and is then made again, as botocore does when the answer was lost."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(**arguments: Any) -> Any:
+            getattr(self._client, name)(**arguments)
+            return getattr(self._client, name)(**arguments)
+
+        return call
+
+
+class LocalGateway:
+    """The management API of a WebSocket API and Lambda's invocations, as a server on this machine.
+
+    `posted` has what each connection was sent, `invoked` each invocation's function, type and payload. `answers` are
+    the next answers to posts on a connection: a status, or None for one that never comes.
+    """
+
+    def __init__(self) -> None:
+        self.posted: defaultdict[str, list[Any]] = defaultdict(list)
+        self.invoked: list[tuple[str, str, Any]] = []
+        self.answers: defaultdict[str, list[int | None]] = defaultdict(list)
+        self._closing = threading.Event()
+        gateway = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                status = gateway.take(unquote(self.path), self.headers.get("X-Amz-Invocation-Type", ""), body)
+                if status is None:
+                    gateway.wait_for_the_end()
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                if status == 410:
+                    self.send_header("x-amzn-ErrorType", "GoneException")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+                """Says nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        """Ends it, and every request that it keeps waiting."""
+        self._closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def wait_for_the_end(self) -> None:
+        """Keeps a request without an answer."""
+        self._closing.wait()
+
+    def take(self, path: str, invocation_type: str, body: bytes) -> int | None:
+        """Takes a request in; answers its status."""
+        if path.startswith("/2015-03-31/functions/"):
+            self.invoked.append((path.split("/")[3], invocation_type, json.loads(body)))
+            return 202
+        connection_id = path.removeprefix("/@connections/")
+        answer = self.answers[connection_id].pop(0) if self.answers[connection_id] else 200
+        if answer == 200:
+            self.posted[connection_id].append(json.loads(body))
+        return answer

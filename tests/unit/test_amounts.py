@@ -1,0 +1,121 @@
+"""Amounts: read without a float, rounded down to a base unit, written as plain decimal strings."""
+
+from decimal import Decimal, localcontext
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from order_engine.amounts import MAX_AMOUNT, decimal_places, floor_to_unit, parse_amount, price_of, to_wire
+
+amounts = st.decimals(min_value="1E-12", max_value=MAX_AMOUNT, places=12).filter(lambda amount: amount > 0)
+
+
+@pytest.mark.parametrize(
+    ("given_value", "amount"),
+    [
+        (10, "10"),
+        (Decimal("0.1"), "0.1"),
+        (Decimal("1E+3"), "1000"),
+        (Decimal("1e-9"), "0.000000001"),
+        ("1.5", "1.5"),
+        ("007", "7"),
+        ("1000000000000000", "1000000000000000"),
+        ("0.1000000000000000055511151231257827", "0.1000000000000000055511151231257827"),
+    ],
+)
+def test_a_number_or_a_decimal_string_is_an_amount_to_its_last_digit(given_value: object, amount: str) -> None:
+    assert parse_amount(given_value) == Decimal(amount)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, False, 0.1, [], {}, "", " 1", "1 ", "+1", "1e3", ".5", "5.", "1,5", "1_000", "ten", "NaN", "Infinity"],
+)
+def test_what_is_no_number_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="must be a number or a decimal string"):
+        parse_amount(value)
+
+
+@pytest.mark.parametrize("value", ["١", "1\n", "1\x00", "0x10", "1" * 41, "0." + "0" * 40 + "1"])
+def test_a_string_that_only_resembles_a_number_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="must be a number or a decimal string"):
+        parse_amount(value)
+
+
+@pytest.mark.parametrize("value", [Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), Decimal("-Infinity")])
+def test_what_is_not_finite_is_refused(value: Decimal) -> None:
+    with pytest.raises(ValueError, match="must be a number"):
+        parse_amount(value)
+
+
+@pytest.mark.parametrize("value", [0, -1, "0", "-0", "0.000", "-0.5", Decimal("-0"), Decimal("-1E-30")])
+def test_zero_and_less_are_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="must be greater than 0"):
+        parse_amount(value)
+
+
+@pytest.mark.parametrize("value", [MAX_AMOUNT + 1, "1000000000000000.1", Decimal("1E+999999"), 10**4000])
+def test_more_than_any_supply_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="must be at most 1000000000000000"):
+        parse_amount(value)
+
+
+@pytest.mark.parametrize("value", [Decimal("1E-41"), Decimal("1E-999999"), Decimal("1." + "1" * 5000)])
+def test_more_places_than_any_token_has_are_refused(value: Decimal) -> None:
+    with pytest.raises(ValueError, match="more decimal places than any token"):
+        parse_amount(value)
+
+
+@pytest.mark.parametrize(
+    ("amount", "places"), [("1.250", 2), ("1E+3", 0), ("100", 0), ("0.000000001", 9), ("1.0000000000000000", 0)]
+)
+def test_trailing_zeros_are_no_decimal_places(amount: str, places: int) -> None:
+    assert decimal_places(Decimal(amount)) == places
+
+
+@given(amounts, st.integers(0, 9))
+def test_flooring_takes_less_than_one_base_unit_and_never_adds(amount: Decimal, decimals: int) -> None:
+    floored = floor_to_unit(amount, decimals)
+
+    assert 0 <= amount - floored < Decimal(10) ** -decimals
+    assert decimal_places(floored) <= decimals
+    assert floor_to_unit(floored, decimals) == floored
+
+
+@given(amounts)
+def test_the_wire_form_reads_back_as_the_same_amount(amount: Decimal) -> None:
+    text = to_wire(amount)
+
+    assert parse_amount(text) == amount
+    assert "E" not in text
+    assert not ("." in text and text.endswith("0"))
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [("1E+5", "100000"), ("1.50", "1.5"), ("0.000000001", "0.000000001"), ("0", "0"), ("100", "100")],
+)
+def test_the_wire_form_is_plain(amount: str, text: str) -> None:
+    assert to_wire(Decimal(amount)) == text
+
+
+@given(amounts, amounts)
+def test_a_price_is_never_rounded_up_and_has_18_digits_at_most(amount_out: Decimal, amount_in: Decimal) -> None:
+    price = price_of(amount_out, amount_in)
+
+    with localcontext(prec=100):
+        rounded_off = amount_out - price * amount_in
+        assert 0 <= rounded_off <= amount_out / 10**17
+    assert len(price.as_tuple().digits) <= 18
+
+
+@given(amounts)
+def test_the_callers_decimal_context_changes_nothing(amount: Decimal) -> None:
+    with localcontext(prec=3):
+        narrow = (
+            to_wire(amount),
+            floor_to_unit(amount, 9),
+            price_of(amount, Decimal(3)),
+            parse_amount(str(to_wire(amount))),
+        )
+    assert narrow == (to_wire(amount), floor_to_unit(amount, 9), price_of(amount, Decimal(3)), amount)

@@ -1,0 +1,161 @@
+"""Orders, events and entries: frozen, and the same after a round trip over the wire."""
+
+import json
+from dataclasses import FrozenInstanceError
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from order_engine.errors import FailureCode, IllegalTransition
+from order_engine.orders import AttemptError, Order, StatusEvent, Subscriber, Transaction, VenueName
+from order_engine.status import OrderStatus
+from pydantic import ValidationError
+
+from tests.support.builders import START, a_rejection, a_subscriber, a_transaction, accepted, an_entry, an_order
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        an_order(),
+        an_order(min_amount_out=Decimal("1400.5"), client_order_id="my order №1"),
+        an_order(amount_in=Decimal("1E+3")),
+        an_order(amount_in=Decimal("0.000000001")),
+    ],
+)
+def test_an_order_survives_the_wire(order: Order) -> None:
+    assert Order.model_validate_json(order.to_json()) == order
+
+
+@pytest.mark.parametrize("status", OrderStatus)
+def test_every_event_of_an_orders_life_survives_the_wire(status: OrderStatus) -> None:
+    for event in an_entry(status).events:
+        assert StatusEvent.model_validate_json(event.to_json()) == event
+
+
+def test_a_transaction_survives_the_wire() -> None:
+    transaction = a_transaction(an_order())
+
+    assert Transaction.model_validate_json(transaction.to_json()) == transaction
+
+
+def test_amounts_are_decimal_strings_on_the_wire() -> None:
+    order = an_order(amount_in=Decimal("1.50"), min_amount_out=Decimal("1E+2"))
+
+    assert json.loads(order.to_json()) == {
+        "orderId": str(order.order_id),
+        "orderType": "market",
+        "tokenIn": "SOL",
+        "tokenOut": "USDC",
+        "amountIn": "1.5",
+        "slippageBps": 50,
+        "minAmountOut": "100",
+        "createdAt": "2026-01-02T03:04:05.678901Z",
+    }
+
+
+def test_an_amount_that_is_a_float_is_no_amount() -> None:
+    with pytest.raises(ValidationError, match="a float is no amount"):
+        an_order(amount_in=0.1)
+
+
+def test_a_status_carries_what_the_wire_promises_for_it() -> None:
+    by_status = {event.status.value: json.loads(event.to_json()) for event in an_entry(OrderStatus.CONFIRMED).events}
+    always = {"orderId", "sequence", "status", "attempt", "timestamp", "message"}
+
+    assert {status: set(message) - always for status, message in by_status.items()} == {
+        "pending": set(),
+        "routing": set(),
+        "building": {"venue", "quotes", "minAmountOut"},
+        "submitted": {"venue", "txHash"},
+        "confirmed": {"venue", "txHash", "executedPrice", "amountOut"},
+    }
+    assert set(by_status["building"]["quotes"][0]) == {"venue", "price", "fee", "priceImpactPct", "amountOut"}
+
+
+def test_a_failed_status_says_why_and_how_each_attempt_ended() -> None:
+    message = json.loads(an_entry(OrderStatus.FAILED).last.to_json())
+
+    assert (message["code"], message["error"]) == ("INSUFFICIENT_LIQUIDITY", "too much")
+    assert [(attempt["attempt"], attempt["code"]) for attempt in message["attempts"]] == [(1, "INSUFFICIENT_LIQUIDITY")]
+
+
+def test_a_message_is_never_edited() -> None:
+    order, subscriber = an_order(), a_subscriber(an_order().order_id)
+
+    with pytest.raises(ValidationError, match="frozen"):
+        order.amount_in = Decimal(1)
+    with pytest.raises(FrozenInstanceError):
+        subscriber.sent_through = 1  # type: ignore[misc]
+
+
+def test_an_unknown_field_is_refused() -> None:
+    with pytest.raises(ValidationError, match="extra"):
+        StatusEvent.model_validate({**an_entry().last.model_dump(), "price": Decimal(1)})
+
+
+def test_an_order_begins_as_pending_with_sequence_1_and_attempt_0() -> None:
+    order = an_order(amount_in=Decimal("1E+2"))
+
+    event = accepted(order).last
+
+    assert (event.order_id, event.sequence, event.status, event.attempt) == (order.order_id, 1, "pending", 0)
+    assert event.timestamp == order.created_at
+    assert event.message == "Order received: swap 100 SOL for USDC"
+
+
+def test_sequences_count_up_without_gaps_whatever_the_attempts() -> None:
+    entry = an_entry(OrderStatus.SUBMITTED).advanced(OrderStatus.ROUTING, START, "again", attempt=2)
+
+    assert [event.sequence for event in entry.events] == [1, 2, 3, 4, 5]
+    assert [event.attempt for event in entry.events] == [0, 1, 1, 1, 2]
+
+
+def test_a_step_without_an_attempt_belongs_to_the_current_one() -> None:
+    entry = an_entry(OrderStatus.ROUTING).advanced(OrderStatus.ROUTING, START, "again", attempt=2)
+
+    assert entry.advanced(OrderStatus.BUILDING, START, "Building", rejected=(a_rejection(),)).attempt == 2
+
+
+def test_an_entry_takes_no_move_that_the_lifecycle_does_not_have() -> None:
+    with pytest.raises(IllegalTransition):
+        an_entry(OrderStatus.CONFIRMED).advanced(OrderStatus.ROUTING, START, "again")
+
+
+def test_an_attempt_has_failed_once_it_has_an_error_of_its_number() -> None:
+    entry = an_entry(OrderStatus.ROUTING)
+    error = AttemptError(attempt=1, code=FailureCode.RATE_LIMITED, error="slower", timestamp=START)
+    failed = type(entry)(entry.order, entry.events, errors=(error,))
+
+    assert not entry.attempt_failed
+    assert failed.attempt_failed
+    assert not failed.advanced(OrderStatus.ROUTING, START, "again", attempt=2).attempt_failed
+
+
+def test_the_newest_event_of_a_status_is_found() -> None:
+    entry = an_entry(OrderStatus.BUILDING).advanced(OrderStatus.ROUTING, START, "again", attempt=2)
+    routing = entry.event_of(OrderStatus.ROUTING)
+
+    assert routing is not None
+    assert routing.attempt == 2
+    assert entry.event_of(OrderStatus.CONFIRMED) is None
+
+
+def test_a_subscriber_is_found_by_its_connection() -> None:
+    order = an_order()
+    here, there = a_subscriber(order.order_id, "here"), a_subscriber(order.order_id, "there")
+    entry = accepted(order)
+    watched = type(entry)(order, entry.events, subscribers=(here, there))
+
+    assert watched.subscriber("there") == there
+    assert watched.subscriber("nowhere") is None
+
+
+def test_a_new_subscriber_is_brought_up_to_date_from_the_first_status() -> None:
+    subscriber = Subscriber(an_order().order_id, "connection", START + timedelta(seconds=1))
+
+    assert (subscriber.sent_through, subscriber.generation, subscriber.live_after) == (0, 1, None)
+
+
+def test_the_venues_are_the_two_of_the_assignment() -> None:
+    assert set(VenueName) == {"raydium", "meteora"}

@@ -1,0 +1,45 @@
+"""Settings: read from the environment, and a wrong one is named together with what would be right."""
+
+import pytest
+from order_engine.settings import MissingSetting, Settings
+
+
+def test_a_text_that_is_not_there_or_empty_is_named() -> None:
+    for environment in ({}, {"ORDERS_QUEUE_URL": ""}):
+        with pytest.raises(MissingSetting, match="ORDERS_QUEUE_URL is not set"):
+            Settings(environment).text("ORDERS_QUEUE_URL")
+
+
+def test_an_optional_text_may_be_empty() -> None:
+    assert Settings({}).optional("VENUE_SEED") == Settings({"VENUE_SEED": ""}).optional("VENUE_SEED") == ""
+    assert Settings({"VENUE_SEED": "x"}).optional("VENUE_SEED") == "x"
+
+
+def test_the_settings_of_this_process_are_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOURNAL_TABLE", "journal")
+
+    assert Settings.from_environment().text("JOURNAL_TABLE") == "journal"
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("0.25", 0.25), ("1", 1), ("", 0.5)])
+def test_a_number_is_read_and_an_empty_one_is_the_default(text: str, number: float) -> None:
+    assert Settings({"VENUE_ERROR_RATE": text}).number("VENUE_ERROR_RATE", 0.5, highest=1) == number
+
+
+@pytest.mark.parametrize("text", ["-0.1", "1.01", "nan", "inf", "half", "1,5", " "])
+def test_a_number_that_can_not_be_is_named(text: str) -> None:
+    with pytest.raises(MissingSetting, match="VENUE_ERROR_RATE must be a number from 0 to 1"):
+        Settings({"VENUE_ERROR_RATE": text}).number("VENUE_ERROR_RATE", 0, highest=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "bounds"), [("200-500", (200, 500)), ("0", (0, 0)), ("250", (250, 250)), ("5-5", (5, 5)), ("", (1, 2))]
+)
+def test_milliseconds_are_a_range_or_one_number(text: str, bounds: tuple[int, int]) -> None:
+    assert Settings({"VENUE_QUOTE_LATENCY_MS": text}).milliseconds("VENUE_QUOTE_LATENCY_MS", (1, 2)) == bounds
+
+
+@pytest.mark.parametrize("text", ["500-200", "-5", "fast", "1-2-3", "0.5", "200-"[::-1]])
+def test_milliseconds_that_can_not_be_are_named(text: str) -> None:
+    with pytest.raises(MissingSetting, match="VENUE_QUOTE_LATENCY_MS must be milliseconds such as 200-500"):
+        Settings({"VENUE_QUOTE_LATENCY_MS": text}).milliseconds("VENUE_QUOTE_LATENCY_MS", (1, 2))
