@@ -60,10 +60,17 @@ class ClientOrderIdReused(RequestRefused):
 
 
 class NothingAccepted(RequestRefused):
-    """The journal or the queue did not take the order; it will not be executed, and the client may send it again."""
+    """The journal or the queue did not take the order. The client may send it again.
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(503, "NOTHING_ACCEPTED", f"{detail}; it will not be executed, please send it again")
+    `certain`: it will not be executed. Otherwise a service did not say what became of it, and only sending it again
+    with the same clientOrderId makes sure that it is executed once.
+    """
+
+    def __init__(self, detail: str, certain: bool = True) -> None:
+        outlook = "it will not be executed; please send it again"
+        if not certain:
+            outlook = "whether it will be executed is not known; sent again with the same clientOrderId, it is, once"
+        super().__init__(503, "NOTHING_ACCEPTED", f"{detail}; {outlook}")
 
 
 class TooManySubscribers(RequestRefused):

@@ -119,6 +119,8 @@ class Executor:
             return self._retry_or_fail(claim, expired, attempt)
         asked = " and ".join(venue.name for venue in self.venues)
         again = f" (attempt {attempt} of {self.policy.max_attempts})" if attempt > 1 else ""
+        if claim.entry.errors:
+            again += f" after: {claim.entry.errors[-1].error}"
         claim = self._publish(claim, OrderStatus.ROUTING, f"Comparing prices on {asked}{again}", attempt=attempt)
         try:
             decision = self._route(claim, attempt)

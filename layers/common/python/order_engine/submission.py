@@ -214,10 +214,13 @@ class Submission:
         all; or the message will find no order, and ends as a dead letter. One with a clientOrderId stays: the client
         has the means to go on with it.
         """
+        certain = False
         if order.client_order_id is None:
             try:
-                if not self.journal.withdraw(order.order_id):
-                    return
+                certain = self.journal.withdraw(order.order_id)
             except ServiceUnavailable:
                 logger.warning("an order that could not be queued is left in the journal")
-        raise NothingAccepted("the queue did not take the order") from fault
+            else:
+                if not certain:
+                    return
+        raise NothingAccepted("the queue did not take the order", certain) from fault
