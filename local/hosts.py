@@ -52,6 +52,8 @@ class FunctionHosts:
     def stop(self) -> None:
         """Ends every worker."""
         for process in self._processes:
+            process.terminate()  # all at once; each is then waited for
+        for process in self._processes:
             processes.end(process, signal.SIGTERM, patience_seconds=1)
         self._processes.clear()
 
