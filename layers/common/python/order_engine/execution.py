@@ -26,7 +26,7 @@ from order_engine.errors import (
     TransactionTimeout,
     VenueUnavailable,
 )
-from order_engine.observability import about, count, count_by, count_outcome, logger
+from order_engine.observability import count, count_by, count_outcome, logger
 from order_engine.orders import (
     AttemptError,
     Landed,
@@ -88,20 +88,19 @@ class Executor:
         return self._with_claim(order_id, lambda claim: self._give_up(claim, reason))
 
     def _with_claim(self, order_id: UUID, work: Callable[[Claim], Progress]) -> Progress:
-        with about(order_id):
-            try:
-                claim = self.journal.claim(order_id)
-            except OrderClosed:
-                logger.info("order is closed already")
-                return Progress.DONE
-            if claim.interrupted:
-                # Its holder may have died between appending the last event and posting it.
-                count("OrdersResumed")
-                logger.warning("resuming an interrupted order", extra={"status": claim.entry.status})
-                claim = replace(claim, entry=self.publisher.post(claim.entry))
-            if claim.entry.is_final:
-                return self._close(claim)
-            return work(claim)
+        try:
+            claim = self.journal.claim(order_id)
+        except OrderClosed:
+            logger.info("order is closed already")
+            return Progress.DONE
+        if claim.interrupted:
+            # Its holder may have died between appending the last event and posting it.
+            count("OrdersResumed")
+            logger.warning("resuming an interrupted order", extra={"status": claim.entry.status})
+            claim = replace(claim, entry=self.publisher.post(claim.entry))
+        if claim.entry.is_final:
+            return self._close(claim)
+        return work(claim)
 
     def _execute(self, claim: Claim) -> Progress:
         entry = claim.entry

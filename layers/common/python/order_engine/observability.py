@@ -7,12 +7,13 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from uuid import UUID
 
 from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
-from order_engine.orders import JournalEntry
+from order_engine.orders import JournalEntry, StatusEvent
 from order_engine.status import OrderStatus
 
 NAMESPACE = "OrderEngine"
@@ -28,7 +29,8 @@ metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
 
 @contextmanager
 def about(order_id: UUID | str) -> Iterator[None]:
-    """Puts the order's id on every line that is logged inside."""
+    """Puts the order's id on every line that is logged inside. Not to be nested: Powertools takes the key away at the
+    end, even where it was there before."""
     with logger.append_context_keys(orderId=str(order_id)):
         yield
 
@@ -54,3 +56,9 @@ def count_outcome(entry: JournalEntry) -> None:
         count_by("OrdersFailed", "code", last.code)
     elapsed = last.timestamp - entry.order.created_at
     count("TimeToFinal", elapsed.total_seconds() * 1000, MetricUnit.Milliseconds)
+
+
+def count_lag(event: StatusEvent) -> None:
+    """Counts how long after a status came about its subscribers had it."""
+    lag = datetime.now(UTC) - event.timestamp
+    count("StatusLag", lag.total_seconds() * 1000, MetricUnit.Milliseconds)
