@@ -1,0 +1,85 @@
+"""Each function may do what its code does, and nothing else."""
+
+import pytest
+
+from tests.template.calls import ADAPTERS, USE_CASES, calls_of, classes_that_call_aws
+from tests.template.reading import (
+    allowed,
+    as_list,
+    functions,
+    on_aws,
+    referred,
+    resources,
+    statements,
+    template,
+    variables,
+)
+
+LOGS = {("logs:CreateLogStream", "FunctionsLog"), ("logs:PutLogEvents", "FunctionsLog")}
+TRACES = {("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")}
+POSTS = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${WebSocketApi}/live/POST/@connections/*"
+AS_WORKER = (
+    "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${Database.DbiResourceId}/order_worker"
+)
+
+
+def needed(folder: str) -> set[tuple[str, str]]:
+    """What a function has to be allowed: its calls, what Lambda does in its name, and its way to the database."""
+    name = functions()[folder]
+    environment = variables(name)
+    needs = LOGS | TRACES
+    if folder in USE_CASES:
+        for action, setting in calls_of(folder):
+            needs.add((action, POSTS if setting == "MANAGEMENT_ENDPOINT" else referred(environment[setting])))
+    for event in template()["Resources"][name]["Properties"].get("Events", {}).values():
+        if event["Type"] == "SQS":
+            queue = referred(event["Properties"]["Queue"])
+            needs |= {(f"sqs:{call}", queue) for call in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")}
+    if "DATABASE_USER" in environment:
+        needs.add(("rds-db:connect", AS_WORKER))
+    if "DATABASE_SECRET" in environment:
+        needs.add(("secretsmanager:GetSecretValue", "Database"))
+    return needs
+
+
+def test_every_class_that_calls_aws_is_known_here() -> None:
+    assert classes_that_call_aws() == set(ADAPTERS.values())
+
+
+@pytest.mark.parametrize("folder", sorted(functions()))
+def test_a_function_is_allowed_what_its_code_does(folder: str) -> None:
+    missing = needed(folder) - allowed(functions()[folder])
+
+    assert not missing
+
+
+@pytest.mark.parametrize("folder", sorted(functions()))
+def test_a_function_is_allowed_nothing_else(folder: str) -> None:
+    unused = allowed(functions()[folder]) - needed(folder)
+
+    assert not unused
+
+
+@pytest.mark.parametrize("folder", sorted(functions()))
+def test_no_policy_has_a_star_where_a_name_could_stand(folder: str) -> None:
+    for statement in statements(functions()[folder]):
+        assert statement["Effect"] == "Allow"
+        assert not any("*" in action for action in as_list(statement["Action"]))
+        if {action.partition(":")[0] for action in as_list(statement["Action"])} != {"xray"}:
+            assert all(referred(resource) != "*" for resource in as_list(statement["Resource"]))
+
+
+@pytest.mark.parametrize("folder", sorted(functions()))
+def test_a_managed_policy_is_there_for_the_network_alone(folder: str) -> None:
+    properties = template()["Resources"][functions()[folder]]["Properties"]
+    role = template()["Resources"][referred(properties["Role"])]["Properties"]
+    managed = [referred(policy) for policy in on_aws(role.get("ManagedPolicyArns", []))]
+
+    in_vpc = "VpcConfig" in properties
+    assert managed == (["arn:${AWS::Partition}:iam::aws:policy/service-role/AWSLambdaENIManagementAccess"] * in_vpc)
+
+
+def test_no_function_has_a_role_of_another_or_one_that_sam_makes() -> None:
+    roles = [referred(function["Properties"]["Role"]) for function in resources("AWS::Serverless::Function").values()]
+
+    assert len(set(roles)) == len(roles)
