@@ -16,6 +16,7 @@ def main() -> int:
     sending.add_argument("token_in", help="symbol or mint of the token to sell, such as SOL")
     sending.add_argument("token_out", help="symbol or mint of the token to buy, such as USDC")
     sending.add_argument("amount", help="how much to sell, such as 10 or 0.25")
+    commands.add_parser("sam", help="run the system for the containers of `sam local`, which need `make build` first")
     arguments = parser.parse_args()
     try:
         # Loading these takes a while; imported here, Ctrl-C is no traceback then either.
@@ -24,6 +25,10 @@ def main() -> int:
 
         if arguments.command == "order":
             return order(arguments.token_in, arguments.token_out, arguments.amount)
+        if arguments.command == "sam":
+            from local.sam import serve
+
+            serve()
         run()
     except LocalStackError as error:
         sys.stderr.write(f"error: {error}\n")

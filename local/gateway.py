@@ -114,6 +114,8 @@ class Gateway:
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
             "LAMBDA_WARM_TTL_SECONDS": str(_FOREVER_SECONDS),
+            # No cap over all functions: a burst of POSTs would use it up, and the workers of orders be turned away.
+            "LAMBDA_ACCOUNT_CONCURRENCY": "0",
             "PYTHONUNBUFFERED": "1",
             "LOG_LEVEL": "WARNING",
         }

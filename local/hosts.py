@@ -21,6 +21,9 @@ from local.signals import held_back
 
 _PROXY = "MINISTACK_LAMBDA_PROXY_URL"  # by which MiniStack is told where a function's invocations go
 
+# For a WebSocket, MiniStack forwards only what it can't run itself; so it must not take the function for Python.
+_RUNTIME = "provided.al2023"
+
 
 class FunctionHosts:
     """Hosts functions that have been deployed to the gateway; everything below `root`, the project's folder."""
@@ -47,7 +50,9 @@ class FunctionHosts:
         for name, variables, port, process in hosted:
             processes.wait_until(partial(_listens, port), process, name, self._log, deadline_seconds=60)
             variables[_PROXY] = f"http://{processes.LOOPBACK}:{port}/"
-            client.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+            client.update_function_configuration(
+                FunctionName=name, Environment={"Variables": variables}, Runtime=_RUNTIME
+            )
 
     def stop(self) -> None:
         """Ends every worker."""

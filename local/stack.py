@@ -18,24 +18,25 @@ from local.deploy import Outputs, deploy
 from local.errors import LocalStackError
 from local.gateway import Gateway
 from local.hosts import FunctionHosts
-from local.logs import LogFollower
 from local.postgres import EmbeddedPostgres
 from local.signals import held_back
-from local.warm import warm_up
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".local"
 ENDPOINTS = "endpoints.json"  # in the state folder
-# By the outputs that name them: the functions that are hosted, the folder of their code, and how many run at once. Two
-# cores have no use for more; route_execute's number is the template's reserved concurrency.
+# By the outputs that name them: the functions, the folder of their code, and how many of each run at once. Two
+# cores have no use for more; route_execute's number is the template's reserved concurrency, and notify spends its time
+# waiting: for a client that went away during its handshake it takes three seconds to be sure.
 _HOSTED = {
     "SubmitFunctionName": ("functions/submit", 2),
     "RouteExecuteFunctionName": ("functions/route_execute", 10),
-    "NotifyFunctionName": ("functions/notify", 3),
+    "NotifyFunctionName": ("functions/notify", 6),
+    "WsConnectFunctionName": ("functions/ws_connect", 1),
     "DeadLettersFunctionName": ("functions/dead_letters", 1),
 }
-# MiniStack runs a WebSocket's functions itself, one invocation after the other, and keeps what they log.
-_NOT_HOSTED = "WsConnectFunctionName"
+# So many POSTs run or wait at once; more are answered with 429, as a full account does it. Those at the end of a longer
+# queue would come to submit's time limit, and their clients be told nothing of use.
+_MOST_POSTS = 256
 
 
 @dataclass(frozen=True)
@@ -122,13 +123,12 @@ class LocalStack:
         parameters = {"LocalGateway": self.gateway.address, "DatabaseUrl": self.postgres.url, **self._parameters}
         self.outputs = deploy(self.gateway, ROOT / "template.yaml", parameters)
         self._progress("deployed, warming up the functions")
-        follower = LogFollower(self.gateway, [self.outputs[_NOT_HOSTED]], self.log)
-        self._cleanup.callback(follower.stop)
-        follower.start()
         hosts = FunctionHosts(self.gateway, ROOT, self.log)
         self._cleanup.callback(hosts.stop)
         hosts.start({self.outputs[name]: hosted for name, hosted in _HOSTED.items()})
-        warm_up(self.gateway, self.outputs[_NOT_HOSTED])
+        self.gateway.client("lambda").put_function_concurrency(
+            FunctionName=self.outputs["SubmitFunctionName"], ReservedConcurrentExecutions=_MOST_POSTS
+        )
         self._publish()
         self._progress("ready")
 

@@ -1,0 +1,292 @@
+"""Every event of events/ through `sam local`: in AWS's runtime image, from what `sam build` made, on the local stack.
+
+`make sam-local` runs this; it sets SAM to the SAM CLI's path. The stack's own workers run beside it, so that what a
+container submits is executed.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+import pytest
+from order_engine.adapters.journal import DynamoJournal
+from order_engine.adapters.order_queue import order_id_of
+from order_engine.adapters.subscribers import DynamoSubscribers
+from order_engine.engine import now
+from order_engine.orders import accepted
+from order_engine.status import OrderStatus
+from websockets.sync.client import ClientConnection, connect
+
+from local import processes
+from local.client import PATH, submit
+from local.sam import BUILD, EVENTS, SamLocal, function_of, sample_order
+
+_T = TypeVar("_T")
+SAM = os.environ.get("SAM", "")
+QUICK = {"VenueQuoteLatencyMs": "20-50", "VenueSwapLatencyMs": "200-300", "VenueMaxSlipBps": "10"}
+CONNECTION = "UqyzSd0JIAMCJ-w="  # of the events
+
+pytestmark = pytest.mark.skipif(not SAM, reason="`make sam-local` runs these; they need Docker and the SAM CLI")
+
+
+@dataclass(frozen=True)
+class World:
+    """The local stack, and the SAM CLI beside it."""
+
+    sam: SamLocal
+    folder: Path
+
+    def invoke(self, event: str | dict[str, Any], function: str = "") -> dict[str, Any]:
+        """Invokes a function in a container, with the event in a file of events/ or another one; answers its answer."""
+        path = EVENTS / f"{event}.json"
+        if isinstance(event, dict):
+            path = self.folder / f"{uuid4()}.json"
+            path.write_text(json.dumps(event))
+        name = function or function_of(path)
+        command = [SAM, "local", "invoke", name, "--config-file", str(self.sam.config), "--event", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(), timeout=180)
+        assert done.returncode == 0, done.stderr
+        for line in re.findall(r"^REPORT .*", done.stderr, re.MULTILINE):
+            print(f"{path.name}: {line.partition('Init')[2]}")
+        lines = [line for line in done.stdout.splitlines() if line.startswith(("{", "["))]
+        assert lines, done.stderr
+        answer: dict[str, Any] = json.loads(lines[-1])
+        assert "errorType" not in answer, done.stderr
+        return answer
+
+    def client(self, service: str) -> Any:
+        return self.sam.stack.gateway.client(service)
+
+    def journal(self) -> DynamoJournal:
+        table = self.sam.stack.outputs["JournalTableName"]
+        return DynamoJournal(self.client("dynamodb"), table, now, timedelta(seconds=25))
+
+    def an_order(self) -> UUID:
+        """An order in the journal whose message nobody has sent."""
+        return self.journal().create(accepted(sample_order(uuid4())), "none").order_id
+
+    def row(self, order_id: str | UUID) -> Any:
+        """The order's row in PostgreSQL, waited for."""
+        with psycopg.connect(self.sam.stack.postgres.url, autocommit=True) as connection:
+            query = "SELECT status, failure_code FROM orders WHERE order_id = %s"
+            return eventually(lambda: connection.execute(query, [str(order_id)]).fetchone())
+
+    @contextmanager
+    def watch(self, order_id: UUID) -> Iterator[tuple[ClientConnection, str]]:
+        """A socket that watches an order and has had its first status, and its connection ID."""
+        url = self.sam.stack.endpoints.websocket.replace("{orderId}", str(order_id))
+        with connect(url, proxy=None) as socket:
+            assert json.loads(socket.recv(timeout=10))["sequence"] == 1
+            eventually(lambda: [one.live_after for one in self.journal().read(order_id).subscribers] == [1])
+            yield socket, self.journal().read(order_id).subscribers[0].connection_id
+
+
+def environment() -> dict[str, str]:
+    """What the SAM CLI gets to see; no credentials."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST", "LANG") if name in os.environ}
+    return {**kept, "SAM_CLI_TELEMETRY": "0", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+
+
+def eventually(condition: Callable[[], _T], seconds: float = 30) -> _T:
+    """What a condition answers once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+    return answer
+
+
+def read(event: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((EVENTS / f"{event}.json").read_text())
+    return content
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("sam")
+    with SamLocal(state=folder / "state", port=0, parameters=QUICK) as sam:
+        yield World(sam, folder)
+
+
+def test_submit_takes_an_order_in_and_the_stack_executes_it(world: World) -> None:
+    answer = world.invoke("submit")
+
+    body = json.loads(answer["body"])
+    assert (answer["statusCode"], body["status"]) == (202, "pending")
+    assert world.row(body["orderId"]) == ("confirmed", None)
+
+
+def test_submit_names_each_field_that_is_wrong(world: World) -> None:
+    answer = world.invoke("submit-bad")
+
+    problem = json.loads(answer["body"])
+    assert answer["statusCode"] == 422
+    assert {error["field"] for error in problem["errors"]} == {"amountIn", "slippageBps"}
+
+
+def test_submit_answers_a_repeated_request_with_the_same_order(world: World) -> None:
+    first, second = (json.loads(world.invoke("submit-repeated")["body"]) for _ in range(2))
+
+    assert first == second
+    assert world.row(first["orderId"]) == ("confirmed", None)
+
+
+def test_route_execute_executes_an_order(world: World) -> None:
+    answer = world.invoke("route_execute")
+
+    assert answer == {"batchItemFailures": []}
+    assert world.row(order_id_of(read("route_execute")["Records"][0]["body"])) == ("confirmed", None)
+
+
+def test_route_execute_executes_a_batch_as_far_as_its_time_goes(world: World) -> None:
+    answer = world.invoke("route_execute-batch")
+
+    come_again = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+    first, *rest = read("route_execute-batch")["Records"]
+    assert first["messageId"] not in come_again
+    for record in (first, *rest):
+        if record["messageId"] not in come_again:
+            assert world.row(order_id_of(record["body"])) == ("confirmed", None)
+
+
+def test_route_execute_has_poison_come_again(world: World) -> None:
+    answer = world.invoke("route_execute-poison")
+
+    ids = [record["messageId"] for record in read("route_execute-poison")["Records"]]
+    assert answer == {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in ids]}
+
+
+def test_a_socket_hears_of_each_status_from_the_container(world: World) -> None:
+    order_id = world.an_order()
+    event = read("route_execute")
+    event["Records"][0]["body"] = json.dumps({"orderId": str(order_id)})
+    with world.watch(order_id) as (socket, _):
+        world.invoke(event, "RouteExecuteFunction")
+        heard = [json.loads(socket.recv(timeout=10))["status"] for _ in range(4)]
+
+    assert heard == ["routing", "building", "submitted", "confirmed"]
+
+
+def test_dead_letters_ends_an_order_as_failed(world: World) -> None:
+    answer = world.invoke("dead_letters")
+
+    assert answer == {"batchItemFailures": []}
+    order_id = order_id_of(read("dead_letters")["Records"][0]["body"])
+    assert world.row(order_id) == ("failed", "INTERNAL_ERROR")
+    assert world.journal().read(order_id).status is OrderStatus.FAILED
+
+
+def test_ws_connect_keeps_a_subscriber_and_forgets_it_when_it_leaves(world: World) -> None:
+    order_id = UUID(read("ws_connect-connect")["queryStringParameters"]["orderId"])
+
+    assert world.invoke("ws_connect-connect") == {"statusCode": 200}
+    table, key = world.sam.stack.outputs["ConnectionsTableName"], {"connectionId": {"S": CONNECTION}}
+    row = world.client("dynamodb").get_item(TableName=table, Key=key).get("Item")
+    assert row is None or row["orderId"]["S"] == str(order_id)  # None: notify found no such socket, and has removed it
+    assert world.invoke("ws_connect-disconnect") == {"statusCode": 200}
+    assert "Item" not in world.client("dynamodb").get_item(TableName=table, Key=key)
+    assert world.journal().read(order_id).subscriber(CONNECTION) is None
+
+
+def test_ws_connect_refuses_a_subscriber_of_no_order(world: World) -> None:
+    answer = world.invoke("ws_connect-connect-unknown")
+
+    assert answer["statusCode"] == 404
+    assert json.loads(answer["body"])["code"] == "UNKNOWN_ORDER"
+
+
+def test_ws_connect_answers_a_ping_on_the_socket(world: World) -> None:
+    event = read("ws_connect-default")
+    with world.watch(world.an_order()) as (socket, connection_id):
+        event["requestContext"]["connectionId"] = connection_id
+        assert world.invoke(event, "WsConnectFunction") == {"statusCode": 200}
+        assert json.loads(socket.recv(timeout=10)) == {"type": "pong"}
+
+
+def test_ws_connect_bears_that_its_socket_is_gone(world: World) -> None:
+    assert world.invoke("ws_connect-default") == {"statusCode": 200}
+
+
+def test_notify_brings_a_subscriber_up_to_date(world: World) -> None:
+    order_id, journal, outputs = world.an_order(), world.journal(), world.sam.stack.outputs
+    tables = outputs["ConnectionsTableName"], outputs["JournalTableName"]
+    subscribers = DynamoSubscribers(world.client("dynamodb"), *tables)
+    with world.watch(order_id) as (socket, connection_id):
+        watching = journal.read(order_id).subscriber(connection_id)
+        assert watching
+        behind = subscribers.take_back(watching, sent_through=0)  # as after a post that did not arrive
+        assert behind
+        event = {"orderId": str(order_id), "connectionId": connection_id, "generation": behind.generation}
+        assert event.keys() == read("notify").keys()
+
+        assert world.invoke(event, "NotifyFunction") == {}
+
+        assert json.loads(socket.recv(timeout=10))["sequence"] == 1
+        up_to_date = journal.read(order_id).subscriber(connection_id)
+        assert up_to_date
+        assert up_to_date.live_after == 1
+
+
+def test_notify_has_nothing_to_do_for_a_subscriber_that_is_gone(world: World) -> None:
+    assert world.invoke("notify") == {}
+
+
+def test_migrate_applies_the_migrations_and_answers_cloudformation(world: World) -> None:
+    event = read("migrate")
+    event["ResponseURL"] = event["ResponseURL"].replace(":4566/", f":{world.sam.stack.gateway.port}/")
+
+    answer = world.invoke(event, "MigrateFunction")
+
+    assert (answer["Status"], answer["Reason"]) == ("SUCCESS", "applied: nothing new")
+    bucket, _, key = event["ResponseURL"].rpartition("/")
+    put = world.client("s3").get_object(Bucket=bucket.rpartition("/")[2], Key=key)["Body"].read()
+    assert json.loads(put) == answer
+
+
+def test_start_api_takes_an_order_in_and_the_stack_executes_it(world: World) -> None:
+    port = processes.free_port()
+    command = [SAM, "local", "start-api", "--config-file", str(world.sam.config), "--port", str(port)]
+    with (world.folder / "start-api.log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment(), start_new_session=True)
+    try:
+        base = f"http://127.0.0.1:{port}"
+        eventually(lambda: serves(base))
+        assert shutil.which("curl")
+        body = '{"tokenIn":"SOL","tokenOut":"USDC","amountIn":"1.25"}'
+        curl = ["curl", "-sS", "--noproxy", "*", base + PATH, "-H", "Content-Type: application/json", "-d", body]
+        answer = json.loads(subprocess.run(curl, capture_output=True, text=True, check=True, timeout=120).stdout)
+        again = submit(base, {"tokenIn": "BONK", "tokenOut": "SOL", "amountIn": "1000000"})
+    finally:
+        os.killpg(server.pid, signal.SIGINT)
+        server.wait(30)
+
+    assert answer["status"] == "pending"
+    assert world.row(answer["orderId"]) == ("confirmed", None)
+    assert world.row(again["orderId"]) == ("confirmed", None)
+
+
+def serves(base: str) -> bool:
+    try:
+        return bool(httpx.get(base, trust_env=False).status_code)
+    except httpx.TransportError:
+        return False
+
+
+def test_every_event_is_used() -> None:
+    source = Path(__file__).read_text()
+
+    assert [path.stem for path in EVENTS.glob("*.json") if f'"{path.stem}"' not in source] == []
+    assert (BUILD / "template.yaml").exists()
