@@ -1,0 +1,123 @@
+"""The checker's rules about what an order came to: on the chain, in the journal and in PostgreSQL."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import ROUND_DOWN, Context, Decimal
+from typing import Any
+
+from tests.chaos.world import FINAL, Breach, Journaled, OnChain, Row, World
+
+_EXACT = Context(prec=60, rounding=ROUND_DOWN)
+_PRICE_DIGITS = Decimal("1e-17")  # executed prices have 18 significant digits
+_COARSEST_UNIT = Decimal("1e-5")  # BONK's; every other token's is finer
+
+
+def number(value: object) -> Decimal | None:
+    """An amount, however it is written."""
+    return None if value is None else Decimal(str(value))
+
+
+def one_swap(world: World) -> Iterator[Breach]:
+    """At most one swap landed for each order: exactly one where it is confirmed, none otherwise; none is under way."""
+    by_order: dict[str, list[OnChain]] = defaultdict(list)
+    for transaction in world.chain:
+        by_order[transaction.order_id].append(transaction)
+        if transaction.state == "sent":
+            yield Breach("no transaction is under way", transaction.order_id, transaction.tx_hash)
+    for order_id in sorted(set(by_order) - set(world.journal)):
+        yield Breach("no swap without an order", order_id, f"{by_order[order_id]}")
+    for order_id, journaled in world.journal.items():
+        landed = [transaction for transaction in by_order[order_id] if transaction.state == "landed"]
+        if len(landed) > 1:
+            yield Breach("at most one swap lands", order_id, f"{[one.tx_hash for one in landed]}")
+        if journaled.status != "confirmed":
+            if landed:
+                yield Breach(f"no swap lands for an order that is {journaled.status}", order_id, landed[0].tx_hash)
+            continue
+        last = journaled.events[-1]
+        if not any(_is_told(one, last) for one in landed):
+            yield Breach("confirmed is what landed", order_id, f"{last} against {landed}")
+
+
+def _is_told(landed: OnChain, event: dict[str, Any]) -> bool:
+    return (landed.tx_hash, landed.amount_out, landed.executed_price) == (
+        event.get("txHash"),
+        number(event.get("amountOut")),
+        number(event.get("executedPrice")),
+    )
+
+
+def the_same_everywhere(world: World) -> Iterator[Breach]:
+    """PostgreSQL has a row for each order that is final, no other one, and the same in it as the journal."""
+    events: dict[str, list[Row]] = defaultdict(list)
+    for row in world.event_rows:
+        events[row["order_id"]].append(row)
+    for order_id in sorted((set(world.rows) | set(events)) - set(world.journal)):
+        yield Breach("no row without an order", order_id, f"{world.rows.get(order_id)}")
+    for order_id, journaled in world.journal.items():
+        stored = world.rows.get(order_id)
+        if journaled.status not in FINAL:
+            if stored:
+                yield Breach("no row before the end", order_id, f"{stored}")
+            continue
+        if stored is None:
+            yield Breach("a final order has its row", order_id, "PostgreSQL has none")
+            continue
+        for name, (here, there) in _compared(stored, journaled).items():
+            if here != there:
+                yield Breach("PostgreSQL = journal", order_id, f"{name}: {here!r}, not {there!r}")
+        kept = [row["details"] for row in sorted(events[order_id], key=lambda row: row["sequence"])]
+        if kept != list(journaled.events):
+            yield Breach("PostgreSQL has every event", order_id, f"{kept}")
+
+
+def _compared(row: Row, journaled: Journaled) -> dict[str, tuple[Any, Any]]:
+    order, last = journaled.order, journaled.events[-1]
+    building = next((event for event in reversed(journaled.events) if event["status"] == "building"), {})
+    plain = {"order_type": "orderType", "token_in": "tokenIn", "token_out": "tokenOut", "slippage_bps": "slippageBps"}
+    return {
+        **{column: (row[column], order.get(name)) for column, name in plain.items()},
+        "client_order_id": (row["client_order_id"], order.get("clientOrderId")),
+        "amount_in": (row["amount_in"], number(order["amountIn"])),
+        "created_at": (row["created_at"], datetime.fromisoformat(order["createdAt"])),
+        "completed_at": (row["completed_at"], datetime.fromisoformat(last["timestamp"])),
+        "status": (row["status"], last["status"]),
+        "attempts": (row["attempts"], last["attempt"]),
+        "tx_hash": (row["tx_hash"], last.get("txHash")),
+        "amount_out": (row["amount_out"], number(last.get("amountOut"))),
+        "executed_price": (row["executed_price"], number(last.get("executedPrice"))),
+        "failure_code": (row["failure_code"], last.get("code")),
+        "failure_reason": (row["failure_reason"], last.get("error")),
+        "venue": (row["venue"], building.get("venue")),
+        "quotes": (row["quotes"], building.get("quotes")),
+        "min_amount_out": (row["min_amount_out"], number(building.get("minAmountOut", order.get("minAmountOut")))),
+        "fee is there": (row["fee"] is not None, last["status"] == "confirmed"),
+    }
+
+
+def never_worse_than_asked(world: World) -> Iterator[Breach]:
+    """A confirmed order gave what the client asked for at least, and what its price comes to."""
+    for order_id, journaled in world.journal.items():
+        if journaled.status != "confirmed":
+            continue
+        order, last = journaled.order, journaled.events[-1]
+        building = next((event for event in reversed(journaled.events) if event["status"] == "building"), None)
+        if building is None or not {"amountOut", "executedPrice"} <= last.keys():
+            yield Breach("confirmed after building", order_id, f"{last}")
+            continue
+        amount_out, floor = Decimal(last["amountOut"]), Decimal(building["minAmountOut"])
+        asked = max(floor, Decimal(order.get("minAmountOut", "0")))
+        if amount_out < asked:
+            yield Breach("never worse than asked", order_id, f"{amount_out} is less than {asked}")
+        best = max(Decimal(quote["amountOut"]) for quote in building["quotes"])
+        if floor > best or floor < _floor(best, order["slippageBps"]):
+            yield Breach("the floor follows from the quote", order_id, f"{floor} for {best}")
+        paid = _EXACT.multiply(Decimal(last["executedPrice"]), Decimal(order["amountIn"]))
+        if not 0 <= amount_out - paid <= _EXACT.multiply(amount_out, _PRICE_DIGITS):
+            yield Breach("price × amountIn = amountOut", order_id, f"{paid}, not {amount_out}")
+
+
+def _floor(best: Decimal, slippage_bps: int) -> Decimal:
+    """The least that a floor may be: the tolerated share of the quote, rounded down to a base unit."""
+    return _EXACT.multiply(best, Decimal(10_000 - slippage_bps).scaleb(-4)) - _COARSEST_UNIT

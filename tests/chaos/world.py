@@ -1,0 +1,121 @@
+"""What the checker judges: everything that clients saw and stores hold, as plain data in the wire format's words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+Message = dict[str, Any]  # a JSON object; its numbers with a point are Decimal
+Row = dict[str, Any]
+
+FINAL = ("confirmed", "failed")
+
+
+@dataclass(frozen=True)
+class Posted:
+    """One POST as its client saw it.
+
+    `expected`: "accept", "refuse" (an invalid body) or "conflict" (a key that another body has taken). `status` is 0
+    where no answer came, and `answer` is empty where it was no JSON object.
+    """
+
+    at: float  # epoch seconds
+    body: Message
+    expected: str
+    status: int
+    answer: Message = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> str | None:
+        """The order's id, if it was accepted."""
+        return self.answer.get("orderId") if self.status == 202 else None
+
+
+@dataclass
+class Transcript:
+    """One socket as its client saw it, from the handshake that succeeded to the end.
+
+    `after` is what it asked for, and `ended_before` says that its subscriber had had a final status by then. `left`
+    says that its client hung up, `broken` why it ended otherwise; one that is neither stayed open to the end.
+    """
+
+    order_id: str
+    after: int
+    ended_before: bool = False
+    opened_at: float = 0.0
+    messages: list[tuple[float, Message]] = field(default_factory=list)
+    replays: list[int] = field(default_factory=list)  # the `after` of every replay that was asked for
+    noise: list[str] = field(default_factory=list)  # what was no status of an order
+    left: bool = False
+    broken: str = ""
+
+    @property
+    def seen(self) -> int:
+        """The greatest sequence that it has had, `after` included."""
+        return max((int(message["sequence"]) for _, message in self.messages), default=self.after)
+
+    @property
+    def final(self) -> bool:
+        """Whether it has had a final status."""
+        return any(message["status"] in FINAL for _, message in self.messages)
+
+
+@dataclass(frozen=True)
+class Journaled:
+    """An order in the journal; `lease` is the owner of a lease that was not given back."""
+
+    order: Message
+    events: Sequence[Message]
+    status: str
+    sequence: int
+    closed: bool
+    lease: str = ""
+
+
+@dataclass(frozen=True)
+class OnChain:
+    """A transaction on the chain, `state` being sent, landed, reverted or dead."""
+
+    tx_hash: str
+    order_id: str
+    state: str
+    amount_out: Decimal | None = None
+    executed_price: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class World:
+    """The end of a run.
+
+    `rows` and `event_rows` are PostgreSQL's orders (by id) and order_events; `waiting` counts the messages that are
+    still in the orders queue; `dead_letters` are the bodies in the dead-letter queue, `poison` those that were put
+    into the orders queue to end there.
+    """
+
+    posted: Sequence[Posted] = ()
+    transcripts: Sequence[Transcript] = ()
+    journal: Mapping[str, Journaled] = field(default_factory=dict)
+    chain: Sequence[OnChain] = ()
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    event_rows: Sequence[Row] = ()
+    waiting: int = 0
+    dead_letters: Sequence[str] = ()
+    poison: Sequence[str] = ()
+
+    @property
+    def accepted(self) -> set[str]:
+        """The orders that some client was told are accepted."""
+        return {order_id for posted in self.posted if (order_id := posted.accepted)}
+
+    def chain_of(self, order_id: str) -> list[OnChain]:
+        """The transactions of an order."""
+        return [transaction for transaction in self.chain if transaction.order_id == order_id]
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A promise that was not kept; `order_id` is empty where it is no one order's."""
+
+    rule: str
+    order_id: str
+    detail: str
