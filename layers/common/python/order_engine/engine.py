@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from order_engine.adapters.journal import DynamoJournal
 from order_engine.adapters.order_queue import SqsOrderQueue
-from order_engine.aws import client
+from order_engine.aws import client, reaching
 from order_engine.delivery import CatchUp, Publisher
 from order_engine.ports import CatchUps, Sockets, Subscribers
 from order_engine.settings import Settings
@@ -94,8 +94,11 @@ def _database() -> "Callable[[], Connection[Any]]":
         return lambda: connect_to(url)
     host, name, user = (given.text(setting) for setting in ("DATABASE_HOST", "DATABASE_NAME", "DATABASE_USER"))
 
+    rds = client("rds")
+
     def connect() -> "Connection[Any]":
-        token = client("rds").generate_db_auth_token(DBHostname=host, Port=5432, DBUsername=user)
+        with reaching("database credentials"):
+            token = rds.generate_db_auth_token(DBHostname=host, Port=5432, DBUsername=user)
         return connect_over_tls(host, name, user, token)
 
     return connect

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from order_engine.errors import HistoryUnavailable
+from order_engine.errors import HistoryUnavailable, ServiceUnavailable
 from order_engine.orders import JournalEntry
 from order_engine.status import OrderStatus
 
@@ -34,8 +34,8 @@ ON CONFLICT (order_id, sequence) DO NOTHING
 class PostgresHistory:
     """Implements `ports.History` with one connection, opened when first needed and reopened once when it broke.
 
-    `connect` opens a connection (see `order_engine.postgres`). A row is only ever written for a final order, and is
-    final itself, which is why a second writing changes nothing.
+    `connect` opens a connection (see `order_engine.postgres`); it may raise psycopg.Error or ServiceUnavailable. A row is
+    only ever written for a final order, and is final itself, which is why a second writing changes nothing.
     """
 
     def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
@@ -52,7 +52,7 @@ class PostgresHistory:
                 except psycopg.OperationalError:
                     self._drop()
             self._write(self._open(), entry)
-        except psycopg.Error as fault:
+        except (psycopg.Error, ServiceUnavailable) as fault:
             self._drop()
             raise HistoryUnavailable(f"PostgreSQL: {fault}") from fault
 
