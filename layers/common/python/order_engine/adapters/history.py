@@ -34,8 +34,8 @@ ON CONFLICT (order_id, sequence) DO NOTHING
 class PostgresHistory:
     """Implements `ports.History` with one connection, opened when first needed and reopened once when it broke.
 
-    `connect` opens a connection (see `order_engine.postgres`); it may raise psycopg.Error or ServiceUnavailable. A row is
-    only ever written for a final order, and is final itself, which is why a second writing changes nothing.
+    `connect` opens a connection (see `order_engine.postgres`); it may raise psycopg.Error or ServiceUnavailable. A row
+    is only ever written for a final order, and is final itself, which is why a second writing changes nothing.
     """
 
     def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
