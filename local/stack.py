@@ -30,7 +30,7 @@ ENDPOINTS = "endpoints.json"  # in the state folder
 _HOSTED = {
     "SubmitFunctionName": ("functions/submit", 2),
     "RouteExecuteFunctionName": ("functions/route_execute", 10),
-    "NotifyFunctionName": ("functions/notify", 6),
+    "NotifyFunctionName": ("functions/notify", 4),
     "WsConnectFunctionName": ("functions/ws_connect", 1),
     "DeadLettersFunctionName": ("functions/dead_letters", 1),
 }
