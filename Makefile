@@ -18,6 +18,7 @@ run: $(READY)
 	@exec $(BIN)/python -m local
 
 # make order TOKENS="SOL USDC 1.5"
+TOKENS ?= SOL USDC 1
 order: $(READY)
 	@$(BIN)/python -m local order $(TOKENS)
 
