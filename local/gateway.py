@@ -19,13 +19,12 @@ from local.signals import held_back
 REGION = "us-east-1"
 _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
-_FOREVER_SECONDS = 10**9
 
 
 class Gateway:
     """One MiniStack on a loopback port; everything it writes is below `state_dir`, its log is appended to `log`.
 
-    Port 0 takes a free one. The functions run as its children, and end with it. Start it from a thread that outlives
+    Port 0 takes a free one. The functions run elsewhere (`local.hosts`). Start it from a thread that outlives
     it.
     """
 
@@ -87,7 +86,7 @@ class Gateway:
             self._process.wait()
 
     def stop(self) -> None:
-        """Stops MiniStack and every function's worker, and deletes what it wrote."""
+        """Stops MiniStack and deletes what it wrote."""
         if self._process:
             processes.end(self._process, signal.SIGTERM, patience_seconds=2)
             self._process = None
@@ -113,7 +112,6 @@ class Gateway:
             "GATEWAY_PORT": str(self.port),
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
-            "LAMBDA_WARM_TTL_SECONDS": str(_FOREVER_SECONDS),
             # No cap over all functions: a burst of POSTs would use it up, and the workers of orders be turned away.
             "LAMBDA_ACCOUNT_CONCURRENCY": "0",
             "PYTHONUNBUFFERED": "1",
