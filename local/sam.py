@@ -116,14 +116,17 @@ class SamLocal:
         return "\n\n".join(["version = 0.1", *sections]) + "\n"
 
     def _place_orders(self) -> None:
-        """Has the journal know the orders that the events are about, as if `submit` had been there."""
-        journal = DynamoJournal(
-            self.stack.gateway.client("dynamodb"), self.stack.outputs["JournalTableName"], now, timedelta(seconds=25)
-        )
-        ids = {found for path in EVENTS.glob("*.json") for found in _ORDER_IDS.findall(path.read_text())}
-        for order_id in sorted(ids):
-            if not order_id.endswith(_UNKNOWN):
-                journal.create(accepted(sample_order(UUID(order_id))), fingerprint="of no request")
+        """Has the journal know the orders that the events are about, as if `submit` had been there; those of dead letters
+        have been taken up by a worker that crashed."""
+        dynamodb, outputs = self.stack.gateway.client("dynamodb"), self.stack.outputs
+        orders, keys = outputs["JournalTableName"], outputs["ClientOrderIdsTableName"]
+        journal = DynamoJournal(dynamodb, orders, keys, now, lease=timedelta(0))
+        for path in sorted(EVENTS.glob("*.json")):
+            for order_id in _ORDER_IDS.findall(path.read_text()):
+                if not order_id.endswith(_UNKNOWN):
+                    journal.create(accepted(sample_order(UUID(order_id))), fingerprint="of no request")
+                    if path.stem == "dead_letters":
+                        journal.claim(UUID(order_id))
 
 
 def sample_order(order_id: UUID) -> Order:

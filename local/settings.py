@@ -17,6 +17,7 @@ _PARAMETERS = {
     "VENUE_ERROR_RATE": "VenueErrorRate",
     "VENUE_TIMEOUT_RATE": "VenueTimeoutRate",
     "VENUE_MAX_SLIP_BPS": "VenueMaxSlipBps",
+    "VENUE_VALIDITY_SECONDS": "VenueValiditySeconds",
     "VENUE_SEED": "VenueSeed",
     "RETRY_BASE_SECONDS": "RetryBaseSeconds",
     "ORDER_MAX_AGE_SECONDS": "OrderMaxAgeSeconds",
@@ -41,6 +42,7 @@ def read_settings(environment: Mapping[str, str]) -> RunSettings:
             settings.milliseconds(name, (0, 0))
         for name in ("VENUE_ERROR_RATE", "VENUE_TIMEOUT_RATE"):
             settings.number(name, 0, highest=1)
+        settings.number("VENUE_VALIDITY_SECONDS", 0)
     except MissingSetting as error:
         raise LocalStackError(str(error)) from error
     if settings.optional("LOG_LEVEL") not in ("", *_LOG_LEVELS):

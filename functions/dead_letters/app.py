@@ -1,17 +1,17 @@
 """The consumer of the dead-letter queue: ends the orders whose messages kept killing their workers.
 
-What is no order at all (poison) stays in the queue, where an alarm shows it.
+What is no order at all (poison) stays in the queue, where an alarm shows it. An order that no worker ever took up goes
+back to the orders queue.
 """
 
 from typing import Any
 
 from order_engine import engine
 from order_engine.batches import process_batch
-from order_engine.observability import logger, metrics
+from order_engine.entrypoint import entrypoint
 
 
-@logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@entrypoint
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """SQS event; answers the messages that must stay in the queue (`batchItemFailures`)."""
     executor = engine.executor()

@@ -4,21 +4,21 @@ from typing import Any
 
 from order_engine import engine
 from order_engine.adapters.catch_ups import wanted_by
+from order_engine.entrypoint import entrypoint
 from order_engine.errors import UnknownOrder
-from order_engine.observability import about, logger, metrics
+from order_engine.observability import about, logger
 
 
-@logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@entrypoint
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """The event of `order_engine.adapters.catch_ups.event_for`. Raises where a repeated invocation can help."""
     catch_up = engine.catch_up()
     if "warm" in event:
         return event
-    order_id, connection_id, generation = wanted_by(event)
-    with about(order_id):
+    wanted = wanted_by(event)
+    with about(wanted.order_id):
         try:
-            catch_up.bring_up_to_date(order_id, connection_id, generation)
+            catch_up.bring_up_to_date(wanted)
         except UnknownOrder:
             logger.warning("nothing to send: the journal has no such order")
     return {}

@@ -4,11 +4,10 @@ from typing import Any
 
 from order_engine import engine
 from order_engine.batches import process_batch
-from order_engine.observability import logger, metrics
+from order_engine.entrypoint import entrypoint
 
 
-@logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@entrypoint
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """SQS event; answers the messages that must come again (`batchItemFailures`)."""
     executor = engine.executor()

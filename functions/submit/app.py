@@ -6,16 +6,16 @@ from binascii import Error as NotBase64
 from typing import Any
 
 from order_engine import engine
-from order_engine.errors import InvalidRequest, NothingAccepted, RequestRefused
-from order_engine.observability import count, logger, metrics
+from order_engine.entrypoint import entrypoint
+from order_engine.errors import AcceptanceUnknown, InvalidRequest, NothingAccepted, RequestRefused
+from order_engine.observability import count, logger
 from order_engine.orders import Order
 from order_engine.problems import problem_response
 from order_engine.status import OrderStatus
 from order_engine.submission import parse_request
 
 
-@logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@entrypoint
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """API Gateway HTTP API, payload format 2.0. Answers 202 with the order, or a problem document (RFC 9457)."""
     submission = engine.submission()
@@ -25,7 +25,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     try:
         request = parse_request(_body(event), headers.get("content-type", ""), headers.get("idempotency-key"))
         order = submission.submit(request)
-    except NothingAccepted as refusal:
+    except (NothingAccepted, AcceptanceUnknown) as refusal:
         count("OrdersNotAccepted")
         logger.exception("order not accepted")
         return problem_response(refusal, {"Retry-After": "1"})

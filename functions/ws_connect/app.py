@@ -3,13 +3,13 @@
 from typing import Any
 
 from order_engine import engine
+from order_engine.entrypoint import entrypoint
 from order_engine.errors import RequestRefused
-from order_engine.observability import count, logger, metrics
+from order_engine.observability import count, logger
 from order_engine.problems import problem_response
 
 
-@logger.inject_lambda_context(clear_state=True)
-@metrics.log_metrics
+@entrypoint
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """WebSocket proxy event of $connect, $disconnect or $default. An answer other than 200 refuses the handshake."""
     subscription = engine.subscription()

@@ -9,8 +9,11 @@ from pydantic import BeforeValidator, PlainSerializer
 # Exact for every product and quotient that the engine forms of amounts up to MAX_AMOUNT with 9 decimals.
 EXACT = Context(prec=60, rounding=ROUND_DOWN)
 
-# 10**15 tokens: ten times the largest supply of a token in the table (BONK, about 9 * 10**13).
+# Bounds what is calculated with, for any token; what an account can hold of one is `most_of`.
 MAX_AMOUNT = Decimal(10) ** 15
+
+# An SPL token account, like a swap instruction, counts base units in an unsigned 64-bit integer.
+MAX_BASE_UNITS = 2**64 - 1
 
 # Executed prices are quotients; 18 significant digits are more than any token's base unit resolves.
 _PRICE = Context(prec=18, rounding=ROUND_DOWN)
@@ -51,7 +54,17 @@ def decimal_places(amount: Decimal) -> int:
 
 def floor_to_unit(amount: Decimal, decimals: int) -> Decimal:
     """The amount rounded down to the token's base unit (10**-decimals)."""
-    return amount.quantize(Decimal(1).scaleb(-decimals), context=EXACT)
+    return amount.quantize(base_unit(decimals), context=EXACT)
+
+
+def base_unit(decimals: int) -> Decimal:
+    """The least amount of a token: 0.000001 for 6 decimals."""
+    return Decimal(1).scaleb(-decimals)
+
+
+def most_of(decimals: int) -> Decimal:
+    """The greatest amount of a token that Solana can express."""
+    return Decimal(MAX_BASE_UNITS).scaleb(-decimals, context=EXACT)
 
 
 def price_of(amount_out: Decimal, amount_in: Decimal) -> Decimal:

@@ -1,4 +1,4 @@
-"""How the adapters reach AWS: one way to make a client, one way to tell that a service is away."""
+"""How the adapters reach AWS: one way to make a client, one way to tell that a service is unavailable."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,16 +9,41 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from order_engine import limits
 from order_engine.errors import ServiceUnavailable
 
+_CONNECT = 0.5  # seconds
 
-def client(service: str, *, read_timeout: float = 5, tries: int = 3, endpoint_url: str | None = None) -> Any:
-    """A boto3 client with time limits that fit into a function's (boto3's own default is 60 s)."""
+# Seconds that a call to a service may take, and its tries. What is asked for or posted has one: its caller has a better
+# use for the time.
+_LIMITS = {
+    "dynamodb": (limits.DYNAMODB, 2),
+    "sqs": (limits.QUEUE, 2),
+    "lambda": (limits.INVOKE, 1),
+    "apigatewaymanagementapi": (limits.POST, 1),
+}
+_OTHER_LIMITS = (5.0, 2)
+
+# For so many seconds a write that meets a transaction is repeated; the last time it may take all of its limit.
+_CONTENTION = 0.5
+CONTENDED = limits.DYNAMODB + _CONTENTION
+
+
+def client(service: str, endpoint_url: str | None = None) -> Any:
+    """A boto3 client whose calls take no longer than their limit (boto3's own default is minutes):
+
+        limit = tries x (connect + read) + back-off, where the back-off is 2**(tries - 1) - 1 s at the most
+
+    so that DynamoDB's 5 s are 2 x (0.5 + 1.5) + 1. That does not bound looking the service's name up, connecting to
+    further addresses of that name while the ones before are silent, and an answer that drips in byte by byte.
+    """
+    seconds, tries = _LIMITS.get(service, _OTHER_LIMITS)
+    back_off = 2 ** (tries - 1) - 1
     config = Config(
-        connect_timeout=1,
-        read_timeout=read_timeout,
+        connect_timeout=_CONNECT,
+        read_timeout=(seconds - back_off) / tries - _CONNECT,
         retries={"total_max_attempts": tries, "mode": "standard"},
-        max_pool_connections=32,
+        max_pool_connections=64,  # as many as a publisher's threads
         tcp_keepalive=True,
         parameter_validation=False,  # the service validates too, and here it is a tenth of a call's time
         user_agent="order-engine",  # putting botocore's own together for each call is another tenth
@@ -27,8 +52,10 @@ def client(service: str, *, read_timeout: float = 5, tries: int = 3, endpoint_ur
 
 
 @contextmanager
-def reaching(service: str) -> Iterator[None]:
-    """Turns the SDK's errors into ServiceUnavailable; answers that mean something are caught further inside."""
+def reaching(service: str, seconds: float) -> Iterator[None]:
+    """For one call that may take so many seconds: raises OutOfTime instead of beginning it when less is left, and turns
+    the SDK's errors into ServiceUnavailable; those that mean something are caught further inside."""
+    limits.require(service, seconds)
     try:
         yield
     except (ClientError, BotoCoreError) as fault:
@@ -36,19 +63,20 @@ def reaching(service: str) -> Iterator[None]:
 
 
 def uncontended(call: Callable[..., Any], **arguments: Any) -> Any:
-    """A DynamoDB write, repeated while a transaction holds its item.
+    """A DynamoDB write, repeated while a transaction holds its item; it takes CONTENDED seconds at the most.
 
     DynamoDB then refuses it with TransactionConflictException, or cancels a transaction for TransactionConflict;
     botocore retries neither.
     """
-    for pause in (0.01, 0.02, 0.04, 0.08, 0.16, 0.32):
+    pause, ends_at = 0.01, time.monotonic() + _CONTENTION
+    while True:
         try:
             return call(**arguments)
         except ClientError as error:
-            if not _in_conflict(error):
+            if not _in_conflict(error) or time.monotonic() + pause > ends_at:
                 raise
         time.sleep(pause)
-    return call(**arguments)
+        pause *= 2
 
 
 def _in_conflict(error: ClientError) -> bool:

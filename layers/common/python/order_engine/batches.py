@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from order_engine.adapters.order_queue import order_id_of
-from order_engine.errors import LeaseHeld, LeaseLost, OrderEngineError, ServiceUnavailable, UnknownOrder
+from order_engine.errors import LeaseLost, NotNow, OrderEngineError, ServiceUnavailable, UnknownOrder
 from order_engine.observability import about, count, logger
 
 # What one order can need at the most: venues and sockets at their time limits. A later order of a batch is not begun
@@ -50,7 +50,7 @@ def _handle(record: SQSRecord, work: Callable[[UUID], object]) -> None:
     with about(order_id):
         try:
             work(order_id)
-        except (LeaseHeld, LeaseLost) as held:
+        except (NotNow, LeaseLost) as held:
             logger.info("another worker has the order", extra={"reason": str(held)})
             raise
         except UnknownOrder:
@@ -58,8 +58,8 @@ def _handle(record: SQSRecord, work: Callable[[UUID], object]) -> None:
             logger.exception("a message about an order that the journal does not have")
             raise
         except ServiceUnavailable as fault:
-            logger.warning("a service is away; the message comes again", extra={"reason": str(fault)})
+            logger.warning("a service is unavailable; the message is redelivered", extra={"reason": str(fault)})
             raise
         except Exception:
-            logger.exception("the worker failed; the message comes again")
+            logger.exception("the worker failed; the message is redelivered")
             raise

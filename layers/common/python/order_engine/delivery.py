@@ -1,19 +1,21 @@
 """Live updates: every subscriber sees every status in order, whenever it joins.
 
 Each subscriber has one writer at a time. A new one is `notify`'s, which brings it up to date and then hands it over;
-from then on the publisher of the order's events posts to it. A subscriber is kept with its order: the handover holds
-only if no event came in between, and an append answers with the subscribers of its moment. So each event reaches a
-subscriber by the one or by the other. A repeat is possible after a fault, and has the same sequence.
+from then on the publisher of the order's events posts to it. Subscribers are kept in pages: on each page, fanning an
+event out and handing a subscriber over exclude each other, because both are conditional writes to that one item. So
+each event reaches a subscriber by the one or by the other. A repeat is possible after a fault, with the same sequence.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor as Pool
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
-from uuid import UUID
+from itertools import chain, groupby, repeat
+from typing import TypeVar
 
+from order_engine import limits
 from order_engine.errors import ServiceUnavailable, SocketGone, SocketUnreachable
 from order_engine.observability import count_lag, logger
 from order_engine.orders import JournalEntry, StatusEvent, Subscriber
@@ -22,8 +24,18 @@ from order_engine.ports import CatchUps, Claim, Clock, Journal, Sockets, Subscri
 # How long a 410 means 'not connected yet' (API Gateway refuses posts while $connect runs) rather than 'gone'.
 CONNECTING = timedelta(seconds=10)
 
-# Posts of one event that run at once; beyond it they queue.
-_FAN_OUT = 16
+# Posts of one event that run at once. Sockets that hang occupy as many, for the limit of one post; more of them than
+# this hold up those behind them, who are then taken back too.
+_FAN_OUT = 64
+
+# How long `notify` goes on with a socket that is throttled or hangs; its invocation is repeated after a minute.
+_PATIENCE = timedelta(seconds=5)
+
+# After a pause of so many seconds `notify` looks whether the subscriber is still there: one that connects and leaves
+# at once must not hold it for all of CONNECTING.
+_LOOK_AGAIN_SECONDS = 0.4
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,90 +46,170 @@ class Publisher:
     subscribers: Subscribers
     sockets: Sockets
     catch_ups: CatchUps
-    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_FAN_OUT, "post"))
+    now: Clock
+    pool: Pool = field(default_factory=lambda: ThreadPoolExecutor(_FAN_OUT, "post"))
 
     def publish(self, claim: Claim, entry: JournalEntry) -> Claim:
         """Appends the entry's last event, then posts it.
 
-        Raises LeaseLost or ServiceUnavailable if it could not be appended. Never fails because of a socket: one that
-        can't be reached is given back to `notify`.
+        Raises LeaseLost or ServiceUnavailable if it could not be appended, and nothing because of a subscriber.
         """
         claim = self.journal.append(claim, entry)
         return replace(claim, entry=self.post(claim.entry))
 
     def post(self, entry: JournalEntry) -> JournalEntry:
-        """Posts the entry's last event to every subscriber whose writer the publisher is.
+        """Posts the entry's last event to every subscriber whose writer the publisher is, within `limits.POSTS`.
 
-        Asks once more for those whose catch-up seems to have been lost. Answers the entry without the subscribers that
-        are gone or that `notify` was asked for. Raises ServiceUnavailable if a subscriber that was not reached could
-        not be marked so: the order must then come again, lest that subscriber miss the event.
+        Those that were not reached are taken back for `notify`, which is asked for them, and for those whose catch-up
+        seems to have been lost. Never raises: where a subscriber may lack an event and could not be taken back, the
+        entry returned is `behind`, and the next event is posted together with all that came before it.
         """
-        event = entry.last
-        live: list[Subscriber] = []
-        strays: list[Subscriber] = []
-        others: list[Subscriber] = []
-        for one in entry.subscribers:
-            if one.live_after is not None and one.live_after < event.sequence:
-                live.append(one)
-            elif _is_stray(one, event.timestamp):
-                strays.append(one)
-            else:
-                others.append(one)
+        budget = _Budget(self.now, limits.POSTS)
+        known, complete = self._known(entry, budget)
+        live = [one for one in known if one.live_after is not None and one.live_after < entry.sequence]
         logger.info(
-            f"order {event.status}",
-            extra={"sequence": event.sequence, "attempt": event.attempt, "subscribers": len(live)},
+            f"order {entry.status}",
+            extra={"sequence": entry.sequence, "attempt": entry.attempt, "subscribers": len(live)},
         )
-        message = event.to_json()
-        posted: Iterable[Subscriber | None]
-        if len(live) == 1:
-            posted = [self._post_one(live[0], event, message)]
-        else:
-            posted = self._pool.map(lambda subscriber: self._post_one(subscriber, event, message), live)
-        kept = [*others, *posted, *map(self._ask_for, strays)]
+        posted = self._together([(self._post_all, (one, _due(entry, one), budget)) for one in live], budget)
         if live:
-            count_lag(event)
-        return replace(entry, subscribers=tuple(one for one in kept if one))
+            count_lag(entry.last)
+        budget = _Budget(self.now, limits.TAKE_BACK)
+        unreached = [
+            replace(one, sent_through=_due(entry, one)[0].sequence - 1)
+            for one, reached in zip(live, posted, strict=True)
+            if not reached
+        ]
+        taken, all_taken = self._take_back(unreached, budget)
+        asked = self._ask([*taken, *self._strays(known, entry)], budget)
+        latest = {one.connection_id: one for one in taken}
+        return replace(
+            entry,
+            subscribers=tuple(latest.get(one.connection_id, one) for one in entry.subscribers),
+            behind=not (complete and all_taken),
+            requested=entry.requested | asked,
+        )
 
-    def ask_for_strays(self, entry: JournalEntry) -> None:
-        """Has `notify` invoked for those whose catch-up seems to have been lost, before the order is closed and nobody
-        comes by any more. Raises ServiceUnavailable; the order must then come again."""
-        for stray in entry.subscribers:
-            if _is_stray(stray, entry.last.timestamp):
-                self.catch_ups.request(stray)
+    def finish(self, entry: JournalEntry) -> JournalEntry:
+        """The last chance to serve the subscribers of a final order, before nobody looks after them any more.
 
-    def _post_one(self, subscriber: Subscriber, event: StatusEvent, message: str) -> Subscriber | None:
-        """Answers the subscriber as it is then; None if it is gone or notify's."""
-        try:
-            self.sockets.post(subscriber.connection_id, message)
-        except SocketGone:
-            self._aside(partial(self.subscribers.leave, subscriber.connection_id))
-            return None
-        except SocketUnreachable as fault:
-            logger.warning("socket unreachable", extra={"connectionId": subscriber.connection_id, "reason": str(fault)})
-            behind = self.subscribers.take_back(subscriber, event.sequence - 1)
-            return self._ask_for(behind) if behind else None
-        return subscriber
+        Returns an entry that is `behind` if one of them may lack an event: the order must then not be closed yet.
+        """
+        if entry.behind:
+            entry = self.post(entry)
+        budget = _Budget(self.now, limits.POSTS)
+        known, complete = self._known(entry, budget)
+        strays = self._strays(known, entry)
+        asked = self._ask(strays, budget)
+        return replace(entry, behind=entry.behind or not complete or len(asked) < len(strays))
 
-    def _ask_for(self, stray: Subscriber) -> Subscriber | None:
-        return None if self._aside(partial(self.catch_ups.request, stray)) else stray
+    def _known(self, entry: JournalEntry, budget: "_Budget") -> tuple[tuple[Subscriber, ...], bool]:
+        """The subscribers of every page, each as it was when the last event was fanned out there; and whether all pages
+        could be turned."""
+        if not entry.crowded:
+            return entry.subscribers, True
+        (turned,) = self._together([(self.subscribers.turn, (entry.order.order_id, entry.sequence))], budget)
+        return (*entry.subscribers, *(turned or ())), turned is not None
 
-    def _aside(self, action: Callable[[], None]) -> bool:
-        """Housekeeping about one socket, which must not hold up the order: a service that is away is only logged, and
-        False answered."""
-        try:
-            action()
-        except ServiceUnavailable as fault:
-            logger.warning("a subscriber could not be put right", extra={"reason": str(fault)})
-            return False
+    def _strays(self, known: Sequence[Subscriber], entry: JournalEntry) -> list[Subscriber]:
+        """Those that `notify` should have handed over by now, and has not been asked for in this delivery: it may have
+        been lost. Asking once more does no harm, because it goes on from what is stored."""
+        overdue = self.now() - CONNECTING
+        return [
+            one
+            for one in known
+            if one.live_after is None
+            and (one.generation > 1 or one.connected_at < overdue)
+            and _name(one) not in entry.requested
+        ]
+
+    def _post_all(self, subscriber: Subscriber, events: Sequence[StatusEvent], budget: "_Budget") -> bool:
+        """Whether the subscriber has had the events, or needs none because it is gone."""
+        for event in events:
+            if budget.left() < limits.POST:
+                return False
+            try:
+                self.sockets.post(subscriber.connection_id, event.to_json())
+            except SocketGone:
+                limits.submit(self.pool, self._forget, subscriber)
+                return True
+            except SocketUnreachable as fault:
+                logger.warning(
+                    "socket unreachable", extra={"connectionId": subscriber.connection_id, "reason": str(fault)}
+                )
+                return False
         return True
 
+    def _take_back(self, unreached: Sequence[Subscriber], budget: "_Budget") -> tuple[list[Subscriber], bool]:
+        """Makes `notify` the writer of those that were not reached, with a write for each page; returns those that are
+        still there, and whether every page could be written."""
+        pages = [list(of) for _, of in groupby(sorted(unreached, key=_page), key=_page)]
+        written = self._together([(self.subscribers.take_back, (page,)) for page in pages], budget)
+        return [one for page in written for one in page or ()], None not in written
 
-def _is_stray(subscriber: Subscriber, now: datetime) -> bool:
-    """Whether `notify` should have handed the subscriber over by now, and may have been lost.
+    def _ask(self, subscribers: Sequence[Subscriber], budget: "_Budget") -> frozenset[tuple[str, int]]:
+        """Has `notify` invoked for each, all at once; returns the names of those for whom it is known to be."""
+        asked = self._together([(self._request, (one,)) for one in subscribers], budget)
+        return frozenset(_name(one) for one, known in zip(subscribers, asked, strict=True) if known)
 
-    Asking for it once more does no harm: it goes on from what is stored."""
-    overdue = subscriber.generation > 1 or now - subscriber.connected_at > CONNECTING
-    return subscriber.live_after is None and overdue
+    def _request(self, subscriber: Subscriber) -> bool:
+        self.catch_ups.request(subscriber)
+        return True
+
+    def _forget(self, subscriber: Subscriber) -> None:
+        """Best-effort clean-up: a subscriber that is left over is found gone again, or expires with its order."""
+        try:
+            self.subscribers.leave(subscriber)
+        except ServiceUnavailable as fault:
+            logger.warning("a subscriber that is gone is still kept", extra={"reason": str(fault)})
+
+    def _together(
+        self, calls: "Iterable[tuple[Callable[..., T], tuple[object, ...]]]", budget: "_Budget"
+    ) -> list[T | None]:
+        """The results of calls that run at once; None for each that failed or was not through within the budget."""
+        futures = [limits.submit(self.pool, call, *arguments) for call, arguments in calls]
+        wait(futures, timeout=max(budget.left(), 0))
+        return [_result(future) for future in futures]
+
+
+class _Budget:
+    """Time for several calls together, within what is left of the invocation."""
+
+    def __init__(self, now: Clock, seconds: float) -> None:
+        self._now = now
+        self._ends_at = now() + timedelta(seconds=min(seconds, max(limits.seconds_left(), 0)))
+
+    def left(self) -> float:
+        """Seconds, below 0 once it is spent."""
+        return (self._ends_at - self._now()).total_seconds()
+
+
+def _result(future: Future[T]) -> T | None:
+    if future.cancel() or not future.done():
+        return None
+    fault = future.exception()
+    if fault is None:
+        return future.result()
+    if not isinstance(fault, Exception):
+        raise fault
+    unforeseen = None if isinstance(fault, ServiceUnavailable) else fault
+    logger.warning("a subscriber could not be served", extra={"reason": str(fault)}, exc_info=unforeseen)
+    return None
+
+
+def _page(subscriber: Subscriber) -> int:
+    return subscriber.page
+
+
+def _name(subscriber: Subscriber) -> tuple[str, int]:
+    return subscriber.connection_id, subscriber.generation
+
+
+def _due(entry: JournalEntry, subscriber: Subscriber) -> tuple[StatusEvent, ...]:
+    """What a live subscriber is to be posted: the last event, or all since it was handed over where one may lack."""
+    if entry.behind and subscriber.live_after is not None:
+        return entry.events[subscriber.live_after :]
+    return entry.events[-1:]
 
 
 @dataclass(frozen=True)
@@ -128,45 +220,62 @@ class CatchUp:
     subscribers: Subscribers
     sockets: Sockets
     now: Clock
-    # Back-off between tries at a socket that is not there yet or throttled, in seconds.
+    # Back-off between tries at a socket that is not there yet or throttled, in seconds; the last one is repeated for as
+    # long as the handshake may be under way.
     pauses: Sequence[float] = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+    sleep: Callable[[float], None] = time.sleep
 
-    def bring_up_to_date(self, order_id: UUID, connection_id: str, generation: int) -> None:
+    def bring_up_to_date(self, wanted: Subscriber) -> None:
         """Runs until the subscriber is handed over, gone, or somebody else's (of another generation).
 
-        Raises UnknownOrder, and SocketUnreachable when the socket stays out of reach, so that the invocation is
-        repeated.
+        Only order, page, connection and generation of `wanted` count. Raises UnknownOrder, SocketUnreachable when the
+        socket stays out of reach, and ServiceUnavailable, so that the invocation is repeated.
         """
+        pauses = chain(self.pauses, repeat(None))
+        ends_at = self.now() + _PATIENCE
         sent_through: int | None = None
         while True:
-            entry = self.journal.read(order_id)
-            subscriber = entry.subscriber(connection_id)
-            if subscriber is None or subscriber.generation != generation or subscriber.live_after is not None:
+            entry = self.journal.read(wanted.order_id)
+            subscriber = self._still(wanted, entry)
+            if subscriber is None:
                 return
             if sent_through is None:
                 sent_through = subscriber.sent_through
             for event in entry.events[sent_through:]:
-                if not self._post(subscriber, event):
+                if not self._post(subscriber, event, pauses, ends_at):
+                    break
+                sent_through = event.sequence
+            else:
+                sent_through = entry.sequence
+                if self.subscribers.hand_over(subscriber, through=sent_through):
+                    logger.info("subscriber up to date", extra={"sequence": sent_through})
                     return
-            sent_through = entry.sequence
-            if self.subscribers.hand_over(subscriber, through=sent_through):
-                logger.info("subscriber up to date", extra={"sequence": sent_through})
-                return
 
-    def _post(self, subscriber: Subscriber, event: StatusEvent) -> bool:
-        """Posts with patience; False if the socket is gone for good."""
-        pauses = iter(self.pauses)
+    def _still(self, wanted: Subscriber, entry: JournalEntry) -> Subscriber | None:
+        """The subscriber as it stands, if it is still to be brought up to date."""
+        found = self.subscribers.read(wanted) if wanted.page else entry.subscriber(wanted.connection_id)
+        if found is None or found.generation != wanted.generation or found.live_after is not None:
+            return None
+        return found
+
+    def _post(
+        self, subscriber: Subscriber, event: StatusEvent, pauses: Iterator[float | None], ends_at: datetime
+    ) -> bool:
+        """Posts with patience; False when so long a pause was made that the subscriber may have left meanwhile."""
         while True:
             try:
                 self.sockets.post(subscriber.connection_id, event.to_json())
                 return True
             except SocketGone:
-                pause = next(pauses, None) if self.now() - subscriber.connected_at < CONNECTING else None
-                if pause is None:
-                    self.subscribers.leave(subscriber.connection_id)
+                pause = next(pauses) or self.pauses[-1]
+                if self.now() - subscriber.connected_at >= CONNECTING:
+                    self.subscribers.leave(subscriber)
                     return False
             except SocketUnreachable:
-                pause = next(pauses, None)
-                if pause is None:
+                following = next(pauses)
+                if following is None or self.now() > ends_at:
                     raise
-            time.sleep(pause)
+                pause = following
+            self.sleep(pause)
+            if pause >= _LOOK_AGAIN_SECONDS:
+                return False

@@ -44,8 +44,9 @@ def _dynamodb() -> Any:
 @cache
 def journal() -> DynamoJournal:
     """The orders and their events."""
-    lease = timedelta(seconds=settings().number("LEASE_SECONDS", 25))
-    return DynamoJournal(_dynamodb(), settings().text("JOURNAL_TABLE"), now, lease)
+    given = settings()
+    lease = timedelta(seconds=given.number("LEASE_SECONDS", 25))
+    return DynamoJournal(_dynamodb(), given.text("JOURNAL_TABLE"), given.text("CLIENT_ORDER_IDS_TABLE"), now, lease)
 
 
 @cache
@@ -53,7 +54,8 @@ def subscribers() -> Subscribers:
     """Who watches what."""
     from order_engine.adapters.subscribers import DynamoSubscribers
 
-    return DynamoSubscribers(_dynamodb(), settings().text("CONNECTIONS_TABLE"), settings().text("JOURNAL_TABLE"))
+    tables = (settings().text(name) for name in ("CONNECTIONS_TABLE", "SUBSCRIBER_PAGES_TABLE", "JOURNAL_TABLE"))
+    return DynamoSubscribers(_dynamodb(), *tables)
 
 
 @cache
@@ -61,11 +63,7 @@ def sockets() -> Sockets:
     """The subscribers' sockets."""
     from order_engine.adapters.sockets import GatewaySockets
 
-    # One try of 2 s at the most: a push must never hold an order up, and notify repeats it.
-    api = client(
-        "apigatewaymanagementapi", read_timeout=2, tries=1, endpoint_url=settings().text("MANAGEMENT_ENDPOINT")
-    )
-    return GatewaySockets(api)
+    return GatewaySockets(client("apigatewaymanagementapi", settings().text("MANAGEMENT_ENDPOINT")))
 
 
 @cache
@@ -97,7 +95,7 @@ def _database() -> "Callable[[], Connection[Any]]":
     rds = client("rds")
 
     def connect() -> "Connection[Any]":
-        with reaching("database credentials"):
+        with reaching("database credentials", 0):
             token = rds.generate_db_auth_token(DBHostname=host, Port=5432, DBUsername=user)
         return connect_over_tls(host, name, user, token)
 
@@ -142,12 +140,13 @@ def executor() -> "Executor":
         swap_latency_ms=given.milliseconds("VENUE_SWAP_LATENCY_MS", VenueConditions.swap_latency_ms),
         error_rate=given.number("VENUE_ERROR_RATE", VenueConditions.error_rate, highest=1),
         timeout_rate=given.number("VENUE_TIMEOUT_RATE", VenueConditions.timeout_rate, highest=1),
+        validity_seconds=given.number("VENUE_VALIDITY_SECONDS", VenueConditions.validity_seconds),
         max_slip_bps=int(given.number("VENUE_MAX_SLIP_BPS", VenueConditions.max_slip_bps, highest=10_000)),
         seed=given.optional("VENUE_SEED"),
     )
     return Executor(
         journal=journal(),
-        publisher=Publisher(journal(), subscribers(), sockets(), catch_ups()),
+        publisher=Publisher(journal(), subscribers(), sockets(), catch_ups(), now),
         queue=order_queue(),
         history=PostgresHistory(_database()),
         venues=tuple(MockVenue(name, chain, now, conditions) for name in VenueName),

@@ -1,7 +1,9 @@
 """Every error of the engine, as a tree; callers catch by meaning, never by message text."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 
 class FailureCode(StrEnum):
@@ -12,6 +14,10 @@ class FailureCode(StrEnum):
     VENUE_UNAVAILABLE = "VENUE_UNAVAILABLE"
     TRANSACTION_TIMEOUT = "TRANSACTION_TIMEOUT"
     RATE_LIMITED = "RATE_LIMITED"
+    AMOUNT_TOO_SMALL = "AMOUNT_TOO_SMALL"
+    PRICE_IMPACT_TOO_HIGH = "PRICE_IMPACT_TOO_HIGH"
+    TRANSACTION_REVERTED = "TRANSACTION_REVERTED"
+    SETTLEMENT_MISMATCH = "SETTLEMENT_MISMATCH"
     ORDER_EXPIRED = "ORDER_EXPIRED"
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
@@ -60,17 +66,20 @@ class ClientOrderIdReused(RequestRefused):
 
 
 class NothingAccepted(RequestRefused):
-    """The journal or the queue did not take the order. The client may send it again.
+    """The order was not accepted and never will be executed; the client may send it again."""
 
-    `certain`: it will not be executed. Otherwise a service did not say what became of it, and only sending it again
-    with the same clientOrderId makes sure that it is executed once.
-    """
+    def __init__(self, detail: str) -> None:
+        super().__init__(503, "NOTHING_ACCEPTED", f"{detail}; it will not be executed, please send it again")
 
-    def __init__(self, detail: str, certain: bool = True) -> None:
-        outlook = "it will not be executed; please send it again"
-        if not certain:
-            outlook = "whether it will be executed is not known; sent again with the same clientOrderId, it is, once"
-        super().__init__(503, "NOTHING_ACCEPTED", f"{detail}; {outlook}")
+
+class AcceptanceUnknown(RequestRefused):
+    """A service did not say whether it took the order, now or at an earlier request with the same clientOrderId."""
+
+    def __init__(self, detail: str, client_order_id: str | None) -> None:
+        advice = "watch your balance before you send it again"
+        if client_order_id:
+            advice = "send it again with the same clientOrderId, and it is executed once"
+        super().__init__(503, "ACCEPTANCE_UNKNOWN", f"{detail}; whether it is executed is not known: {advice}")
 
 
 class TooManySubscribers(RequestRefused):
@@ -91,8 +100,20 @@ class OrderClosed(OrderEngineError):
     """The order is final, published and persisted: there is nothing left to do."""
 
 
-class LeaseHeld(OrderEngineError):
-    """Another worker has the order; the message must come again, because that worker may die."""
+class NotNow(OrderEngineError):
+    """The order can't be claimed before `until`; its message must come again then."""
+
+    def __init__(self, order_id: UUID, until: datetime) -> None:
+        super().__init__(f"{order_id} can't be claimed before {until.isoformat()}")
+        self.until = until
+
+
+class LeaseHeld(NotNow):
+    """Another worker has the order, and may crash; its lease ends at `until`."""
+
+
+class BackingOff(NotNow):
+    """The order's next step is not due before `until`."""
 
 
 class LeaseLost(OrderEngineError):
@@ -113,6 +134,32 @@ class ExecutionError(OrderEngineError):
     transient: bool = False
 
 
+class AmountTooSmall(ExecutionError):
+    """The amount buys less than one base unit."""
+
+    code = FailureCode.AMOUNT_TOO_SMALL
+
+
+class PriceImpactTooHigh(ExecutionError):
+    """The trade would move the price by more than maxPriceImpactBps."""
+
+    code = FailureCode.PRICE_IMPACT_TOO_HIGH
+
+
+class TransactionReverted(ExecutionError):
+    """The transaction is on the chain and swapped nothing; `code` says why where the chain does."""
+
+    def __init__(self, reason: str, code: FailureCode = FailureCode.TRANSACTION_REVERTED) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class SettlementMismatch(ExecutionError):
+    """The chain swapped for less than minAmountOut, which no venue may do: an operator must look at it."""
+
+    code = FailureCode.SETTLEMENT_MISMATCH
+
+
 class SlippageExceeded(ExecutionError):
     """The swap would give less than minAmountOut."""
 
@@ -120,7 +167,7 @@ class SlippageExceeded(ExecutionError):
 
 
 class InsufficientLiquidity(ExecutionError):
-    """The venue's pool can't fill the amount, or the amount is too small to buy one base unit."""
+    """The venue's pool can't fill the amount."""
 
     code = FailureCode.INSUFFICIENT_LIQUIDITY
 
@@ -161,6 +208,10 @@ class HistoryUnavailable(OrderEngineError):
 
 class ServiceUnavailable(OrderEngineError):
     """The journal, the connections or the queue did not answer; the message must come again."""
+
+
+class OutOfTime(ServiceUnavailable):
+    """A call was not begun, because its time limit exceeds what is left of the invocation."""
 
 
 # --- sockets -----------------------------------------------------------------------------------------

@@ -16,9 +16,13 @@ from order_engine.status import FINAL, OrderStatus, check_transition
 
 
 class WireModel(BaseModel):
-    """A frozen model: camelCase and decimal strings in JSON, snake_case and Decimal in Python."""
+    """A frozen model: camelCase and decimal strings in JSON, snake_case and Decimal in Python.
 
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="forbid")
+    Fields that it does not know are ignored, so that an item which a later release stored is still read after a
+    rollback.
+    """
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
 
     def to_json(self) -> str:
         """The wire form; fields that are None are left out."""
@@ -36,7 +40,8 @@ class Order(WireModel):
     """An accepted order; nothing in it ever changes.
 
     `token_in` and `token_out` are symbols of the token table, amounts are in units of the token (not base units),
-    `min_amount_out` is what the client asked for, if anything.
+    `min_amount_out` is what the client asked for, if anything. A quote whose price impact is above
+    `max_price_impact_bps` is not taken.
     """
 
     order_id: UUID
@@ -45,6 +50,7 @@ class Order(WireModel):
     token_out: str
     amount_in: Amount
     slippage_bps: int
+    max_price_impact_bps: int = 1000
     min_amount_out: Amount | None = None
     client_order_id: str | None = None
     created_at: datetime
@@ -77,7 +83,9 @@ class Transaction(WireModel):
     """A signed swap, ready to be sent; sending it twice is harmless, because the chain knows its `tx_hash`.
 
     `steps` are its instructions in order (wrapping and unwrapping SOL among them); the chain itself refuses to
-    swap for less than `min_amount_out`.
+    swap for less than `min_amount_out`. It carries all that a worker needs which did not build it: `signed`, the
+    venue's own bytes in base64, and `valid_until`, after which it can't land any more (on Solana: the time of its last
+    valid block height). Both are empty in a transaction that an earlier release journaled.
     """
 
     tx_hash: str
@@ -91,6 +99,8 @@ class Transaction(WireModel):
     quoted_amount_out: Amount
     min_amount_out: Amount
     steps: tuple[str, ...]
+    signed: str = ""
+    valid_until: datetime | None = None
 
 
 class AttemptError(WireModel):
@@ -129,7 +139,8 @@ class Subscriber:
 
     While `live_after` is None, `notify` is its writer and goes on after `sent_through`; from then on the publisher
     posts it every event after `live_after`. `generation` rises whenever the writer changes back to `notify`, so that
-    an invocation that is no longer meant for it can tell.
+    an invocation that is no longer meant for it can tell. `page` is where it is kept: 0 is the order's own journal
+    item, others are items of their own, for the subscribers that find page 0 full.
     """
 
     order_id: UUID
@@ -138,14 +149,17 @@ class Subscriber:
     sent_through: int = 0
     generation: int = 1
     live_after: int | None = None
+    page: int = 0
 
 
 @dataclass(frozen=True)
 class JournalEntry:
     """Everything the journal knows of an order.
 
-    `transaction` is the one that was submitted last, `errors` are the attempts that failed, `subscribers` those who
-    watched when the entry was read or last written.
+    `transaction` is the one that was submitted last, `errors` are the attempts that failed, `subscribers` those of
+    page 0 who watched when the entry was read or last written. `crowded`: there are subscribers on further pages.
+    `behind`: a subscriber may lack an event before the last, because it could be neither reached nor taken back.
+    `requested` is not stored: for whom `notify` was asked during this delivery, by connection and generation.
     """
 
     order: Order
@@ -153,6 +167,9 @@ class JournalEntry:
     transaction: Transaction | None = None
     errors: tuple[AttemptError, ...] = ()
     subscribers: tuple[Subscriber, ...] = ()
+    crowded: bool = False
+    behind: bool = False
+    requested: frozenset[tuple[str, int]] = frozenset()
 
     @property
     def last(self) -> StatusEvent:
@@ -187,6 +204,11 @@ class JournalEntry:
     def attempt_failed(self) -> bool:
         """Whether the current attempt is known to have failed."""
         return any(error.attempt == self.attempt for error in self.errors)
+
+    @property
+    def routed_at(self) -> datetime | None:
+        """When a worker first took the order up; its age counts from then."""
+        return next((event.timestamp for event in self.events if event.status is OrderStatus.ROUTING), None)
 
     def event_of(self, status: OrderStatus) -> StatusEvent | None:
         """The newest event of this status."""
@@ -232,17 +254,26 @@ class Landed:
 
 @dataclass(frozen=True)
 class Reverted:
-    """The transaction is on the chain, but swapped nothing, because it would have given less than minAmountOut."""
+    """The transaction is on the chain, but swapped nothing."""
 
     reason: str
+    code: FailureCode = FailureCode.TRANSACTION_REVERTED
 
 
-class Outlook(StrEnum):
-    """What a venue knows of a transaction that has not ended on the chain."""
-
-    UNKNOWN = "unknown"  # never seen; it may still arrive
-    PENDING = "pending"  # seen, and about to land
-    DEAD = "dead"  # it can never land
+@dataclass(frozen=True)
+class Dead:
+    """The transaction has not landed, and never can: the only state that allows another attempt."""
 
 
-TransactionStatus = Landed | Reverted | Outlook
+@dataclass(frozen=True)
+class Pending:
+    """The venue has seen the transaction, or can't rule out that it still lands."""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """The venue has never seen the transaction; it may still arrive."""
+
+
+Ended = Landed | Reverted | Dead
+TransactionStatus = Ended | Pending | Unknown

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from order_engine.amounts import EXACT, floor_to_unit, to_wire
-from order_engine.errors import ExecutionError, SlippageExceeded
+from order_engine.amounts import EXACT, base_unit, floor_to_unit, to_wire
+from order_engine.errors import AmountTooSmall, ExecutionError, PriceImpactTooHigh, SlippageExceeded
 from order_engine.orders import Order, Quote, Rejection, VenueName
 from order_engine.tokens import TOKENS
 
@@ -27,15 +27,17 @@ Answer = Quote | ExecutionError
 def choose(order: Order, answers: Sequence[tuple[VenueName, Answer]]) -> RoutingDecision:
     """Takes the quote that gives the user most, after fee and impact; of equal ones the venue that was asked first.
 
-    A venue that answered with an error is left out and named in the decision. Raises SlippageExceeded when the best
-    quote is below what the client asked for at least, and, when there is no quote at all, the error to report: a
-    transient one if any venue's was, since then another attempt can help.
+    A venue that failed is left out and named in the decision, and so is one whose quote gives less than a base unit or
+    moves the price by more than maxPriceImpactBps. Raises SlippageExceeded when the best quote is below what the client
+    asked for at least, and, when there is no quote at all, the error to report: a transient one if any venue's was,
+    since then another attempt can help.
     """
-    quotes = tuple(answer for _, answer in answers if isinstance(answer, Quote))
-    failures = [(venue, answer) for venue, answer in answers if isinstance(answer, ExecutionError)]
+    checked = [(venue, _acceptable(order, answer)) for venue, answer in answers]
+    quotes = tuple(answer for _, answer in checked if isinstance(answer, Quote))
+    failures = [(venue, answer) for venue, answer in checked if isinstance(answer, ExecutionError)]
     if not quotes:
         worst = next((error for _, error in failures if error.transient), failures[0][1])
-        raise type(worst)("; ".join(str(error) for _, error in failures)) from worst
+        raise type(worst)("; ".join(dict.fromkeys(str(error) for _, error in failures))) from worst
     best = max(quotes, key=lambda quote: quote.amount_out)
     return RoutingDecision(
         best=best,
@@ -46,11 +48,26 @@ def choose(order: Order, answers: Sequence[tuple[VenueName, Answer]]) -> Routing
     )
 
 
+def _acceptable(order: Order, answer: Answer) -> Answer:
+    """A quote that can be taken, or the reason why it can't."""
+    if isinstance(answer, ExecutionError):
+        return answer
+    if answer.amount_out < base_unit(TOKENS[order.token_out].decimals):
+        return AmountTooSmall(f"{to_wire(order.amount_in)} {order.token_in} buys no {order.token_out}")
+    if answer.price_impact_pct * 100 > order.max_price_impact_bps:
+        return PriceImpactTooHigh(
+            f"{answer.venue} would be moved by {to_wire(answer.price_impact_pct)} %, more than maxPriceImpactBps "
+            f"{order.max_price_impact_bps} allows"
+        )
+    return answer
+
+
 def _min_amount_out(order: Order, best: Quote) -> Decimal:
-    """The floor for the swap: slippageBps below the quote, rounded down to the base unit, or the client's own floor
-    where that is higher."""
+    """The floor for the swap: slippageBps below the quote, rounded down to the base unit, but one base unit at least;
+    or the client's own floor where that is higher."""
+    decimals = TOKENS[order.token_out].decimals
     share = EXACT.divide(Decimal(10_000 - order.slippage_bps), Decimal(10_000))
-    floor = floor_to_unit(EXACT.multiply(best.amount_out, share), TOKENS[order.token_out].decimals)
+    floor = max(floor_to_unit(EXACT.multiply(best.amount_out, share), decimals), base_unit(decimals))
     if order.min_amount_out is None:
         return floor
     if best.amount_out < order.min_amount_out:

@@ -5,13 +5,13 @@ import json
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
-from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+from uuid import uuid4
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from order_engine.amounts import decimal_places, parse_amount, to_wire
-from order_engine.errors import FieldError, InvalidRequest, NothingAccepted, ServiceUnavailable
+from order_engine.amounts import decimal_places, most_of, parse_amount, to_wire
+from order_engine.errors import AcceptanceUnknown, FieldError, InvalidRequest, NothingAccepted, ServiceUnavailable
 from order_engine.observability import about, count, logger
 from order_engine.orders import Order, accepted
 from order_engine.ports import Clock, Journal, OrderQueue
@@ -19,9 +19,6 @@ from order_engine.tokens import TOKENS, resolve
 
 # The request itself is under 1 kB; 16 KiB leaves room for clients that pad, and keeps what is hashed and parsed small.
 MAX_BODY_BYTES = 16 * 1024
-
-# orderId = uuid5(this, clientOrderId): the same key gives the same order, so that the journal's put is the check.
-_CLIENT_ORDER_IDS = uuid5(NAMESPACE_URL, "urn:order-engine:client-order-id")
 
 
 def _symbol(value: object) -> str:
@@ -56,6 +53,7 @@ class OrderRequest(BaseModel):
     amount_in: PositiveAmount
     order_type: Literal["market"] = "market"
     slippage_bps: Annotated[int, BeforeValidator(_basis_points)] = 50
+    max_price_impact_bps: Annotated[int, BeforeValidator(_basis_points)] = 1000
     min_amount_out: PositiveAmount | None = None
     client_order_id: Annotated[str | None, BeforeValidator(_client_order_id)] = None
 
@@ -68,8 +66,13 @@ class OrderRequest(BaseModel):
             ("minAmountOut", self.min_amount_out, self.token_out),
         ):
             decimals = TOKENS[symbol].decimals
-            if amount is not None and decimal_places(amount) > decimals:
+            if amount is None:
+                continue
+            if decimal_places(amount) > decimals:
                 raise _WrongField(field, f"must have at most {decimals} decimal places, which is what {symbol} has")
+            if amount > most_of(decimals):
+                most = to_wire(most_of(decimals))
+                raise _WrongField(field, f"must be at most {most}, which is all the {symbol} that Solana can express")
         return self
 
 
@@ -166,11 +169,6 @@ def _invalid(*errors: FieldError) -> InvalidRequest:
     return InvalidRequest(422, "INVALID_FIELD", detail, errors)
 
 
-def order_id_for(client_order_id: str | None) -> UUID:
-    """The orderId of a clientOrderId, always the same; a new one where there is none."""
-    return uuid5(_CLIENT_ORDER_IDS, client_order_id) if client_order_id else uuid4()
-
-
 def fingerprint_of(request: OrderRequest) -> str:
     """Equal for requests that ask for the same thing, however they spell tokens and numbers."""
     asked = request.model_dump(exclude={"client_order_id"})
@@ -189,23 +187,29 @@ class Submission:
     def submit(self, request: OrderRequest) -> Order:
         """Accepts the order: when this returns, it is journaled and queued, and will end in one final status.
 
-        A request with a clientOrderId may be repeated: the answer is the same order, which is queued again (harmless).
-        Raises ClientOrderIdReused if the key belongs to another body, and NothingAccepted when the journal or the
-        queue did not take the order; it is then not executed, unless the client sends it again.
+        A request with a clientOrderId may be repeated: it returns the same order, which is queued again (harmless).
+        Raises ClientOrderIdReused if the key belongs to another body, NothingAccepted if the order is not executed and
+        will not be, and AcceptanceUnknown where a service did not say what became of it.
         """
-        order = Order(order_id=order_id_for(request.client_order_id), created_at=self.now(), **request.model_dump())
+        key = request.client_order_id
+        order = Order(order_id=uuid4(), created_at=self.now(), **request.model_dump())
         try:
-            stored = self.journal.create(accepted(order), fingerprint_of(request))
+            entry = self.journal.create(accepted(order), fingerprint_of(request))
         except ServiceUnavailable as fault:
-            raise NothingAccepted("the journal did not take the order") from fault
-        try:
-            self.queue.send(order.order_id)
-        except ServiceUnavailable as fault:
-            self._give_back(stored, fault)
+            # Without a key nobody can have queued it, and nobody will.
+            if key is None:
+                raise NothingAccepted("the journal did not take the order") from fault
+            raise AcceptanceUnknown("the journal did not respond", key) from fault
+        order = entry.order
+        if not entry.is_final:
+            try:
+                self.queue.send(order.order_id)
+            except ServiceUnavailable as fault:
+                self._give_back(order, fault)
         count("OrdersAccepted")
         with about(order.order_id):
             logger.info("order accepted", extra={"clientOrderId": order.client_order_id})
-        return stored
+        return order
 
     def _give_back(self, order: Order, fault: ServiceUnavailable) -> None:
         """Takes an order that could not be queued out of the journal again.
@@ -214,13 +218,12 @@ class Submission:
         all; or the message will find no order, and ends as a dead letter. One with a clientOrderId stays: the client
         has the means to go on with it.
         """
-        certain = False
-        if order.client_order_id is None:
-            try:
-                certain = self.journal.withdraw(order.order_id)
-            except ServiceUnavailable:
-                logger.warning("an order that could not be queued is left in the journal")
-            else:
-                if not certain:
-                    return
-        raise NothingAccepted("the queue did not take the order", certain) from fault
+        if order.client_order_id is not None:
+            raise AcceptanceUnknown("the queue did not respond", order.client_order_id) from fault
+        try:
+            withdrawn = self.journal.withdraw(order.order_id)
+        except ServiceUnavailable:
+            logger.warning("an order that could not be queued is left in the journal")
+            raise AcceptanceUnknown("the queue did not respond", None) from fault
+        if withdrawn:
+            raise NothingAccepted("the queue did not take the order") from fault

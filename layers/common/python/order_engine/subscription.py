@@ -1,7 +1,7 @@
 """What a subscriber does: come (with an order, perhaps after a sequence), ask, leave."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from order_engine.errors import FieldError, InvalidRequest, SocketGone, SocketUnreachable, UnknownOrder
@@ -30,7 +30,7 @@ class Subscription:
         with about(parsed):
             subscriber = Subscriber(parsed, connection_id, self.now(), sent_through=sent_through)
             try:
-                self.subscribers.join(subscriber)
+                subscriber = self.subscribers.join(subscriber)
             except UnknownOrder as unknown:
                 raise InvalidRequest(404, "UNKNOWN_ORDER", f"there is no order {parsed}") from unknown
             self.catch_ups.request(subscriber)
@@ -39,7 +39,8 @@ class Subscription:
 
     def leave(self, connection_id: str) -> None:
         """Forgets a connection; one that is not kept is no error."""
-        self.subscribers.leave(connection_id)
+        if subscriber := self.subscribers.find(connection_id):
+            self.subscribers.leave(subscriber)
         logger.info("subscriber left", extra={"connectionId": connection_id})
 
     def hear(self, connection_id: str, text: str) -> None:
@@ -56,11 +57,10 @@ class Subscription:
         if action == "ping":
             self._say(connection_id, {"type": "pong"})
             return
-        order_id = self.subscribers.order_of(connection_id)
-        watching = Subscriber(order_id, connection_id, self.now()) if order_id else None
-        behind = self.subscribers.take_back(watching, sent_through=after) if watching else None
+        watching = self.subscribers.find(connection_id)
+        behind = self.subscribers.take_back([replace(watching, sent_through=after)]) if watching else []
         if behind:
-            self.catch_ups.request(behind)
+            self.catch_ups.request(behind[0])
         else:
             detail = "this connection watches no order; please connect again"
             self._say(connection_id, {"type": "error", "code": "UNKNOWN_CONNECTION", "detail": detail})

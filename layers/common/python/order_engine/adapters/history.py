@@ -1,26 +1,32 @@
 """The outcomes in PostgreSQL."""
 
+import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from order_engine.errors import HistoryUnavailable, ServiceUnavailable
+from order_engine import limits
+from order_engine.errors import HistoryUnavailable, OutOfTime, ServiceUnavailable
 from order_engine.orders import JournalEntry
+from order_engine.postgres import BoundedConnection, Connection
 from order_engine.status import OrderStatus
 
-# For this long after a failed connection no other is tried, so that workers don't spend their time on a dead database.
-_PAUSE_SECONDS = 2.0
+# How long nothing is tried after a failure: this long after the first, longer by as much after each further one.
+_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 15.0
 
 _INSERT_ORDER = """
 INSERT INTO orders (order_id, client_order_id, order_type, token_in, token_out, amount_in, slippage_bps,
-                    min_amount_out, status, venue, tx_hash, executed_price, amount_out, fee, attempts,
-                    failure_code, failure_reason, quotes, created_at, completed_at)
+                    max_price_impact_bps, min_amount_out, status, venue, tx_hash, executed_price, amount_out, fee,
+                    attempts, failure_code, failure_reason, quotes, created_at, completed_at)
 VALUES (%(order_id)s, %(client_order_id)s, %(order_type)s, %(token_in)s, %(token_out)s, %(amount_in)s,
-        %(slippage_bps)s, %(min_amount_out)s, %(status)s, %(venue)s, %(tx_hash)s, %(executed_price)s, %(amount_out)s,
-        %(fee)s, %(attempts)s, %(failure_code)s, %(failure_reason)s, %(quotes)s, %(created_at)s, %(completed_at)s)
+        %(slippage_bps)s, %(max_price_impact_bps)s, %(min_amount_out)s, %(status)s, %(venue)s, %(tx_hash)s,
+        %(executed_price)s, %(amount_out)s, %(fee)s, %(attempts)s, %(failure_code)s, %(failure_reason)s, %(quotes)s,
+        %(created_at)s, %(completed_at)s)
 ON CONFLICT (order_id) DO NOTHING
 """
 
@@ -32,59 +38,53 @@ ON CONFLICT (order_id, sequence) DO NOTHING
 
 
 class PostgresHistory:
-    """Implements `ports.History` with one connection, opened when first needed and reopened once when it broke.
+    """Implements `ports.History`. A row is only ever written for a final order, and is final itself, which is why a
+    second writing changes nothing, nor one that takes effect after it was given up.
 
-    `connect` opens a connection (see `order_engine.postgres`); it may raise psycopg.Error or ServiceUnavailable. A row
-    is only ever written for a final order, and is final itself, which is why a second writing changes nothing.
+    `connect` opens a connection (see `order_engine.postgres`); it may raise psycopg.Error or ServiceUnavailable. After
+    a failure nothing is tried for a while, so that orders don't wait for a database that is unavailable. `monotonic`
+    counts seconds.
     """
 
-    def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
-        self._connect = connect
-        self._connection: psycopg.Connection[Any] | None = None
-        self._away_until = 0.0
+    def __init__(self, connect: Callable[[], Connection], monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._database = BoundedConnection(connect)
+        self._monotonic = monotonic
+        self._pause = 0.0
+        self._paused_until = -math.inf
 
     def record(self, entry: JournalEntry) -> None:
         """See `ports.History`."""
+        if self._monotonic() < self._paused_until:
+            raise HistoryUnavailable("PostgreSQL was unavailable a moment ago")
         try:
-            if self._connection is not None:
-                try:
-                    return self._write(self._connection, entry)
-                except psycopg.OperationalError:
-                    self._drop()
-            self._write(self._open(), entry)
-        except (psycopg.Error, ServiceUnavailable) as fault:
-            self._drop()
+            limits.require("PostgreSQL", limits.HISTORY)
+        except OutOfTime as fault:
+            raise HistoryUnavailable(str(fault)) from fault
+        try:
+            self._database.run(partial(_write, entry), limits.HISTORY)
+        except (psycopg.DataError, psycopg.IntegrityError) as fault:  # this row's own fault: others may be written
+            raise HistoryUnavailable(f"PostgreSQL refuses the row: {fault}") from fault
+        except (psycopg.Error, ServiceUnavailable, OSError) as fault:
+            self._pause = min(self._pause + _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+            self._paused_until = self._monotonic() + self._pause
             raise HistoryUnavailable(f"PostgreSQL: {fault}") from fault
+        self._pause = 0.0
 
-    def _open(self) -> psycopg.Connection[Any]:
-        if time.monotonic() < self._away_until:
-            raise HistoryUnavailable("PostgreSQL did not answer a moment ago")
-        try:
-            self._connection = self._connect()
-        except psycopg.Error:
-            self._away_until = time.monotonic() + _PAUSE_SECONDS
-            raise
-        return self._connection
 
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _write(self, connection: psycopg.Connection[Any], entry: JournalEntry) -> None:
-        with connection.transaction(), connection.pipeline():
-            connection.execute(_INSERT_ORDER, _order_row(entry))
-            for event in entry.events:
-                connection.execute(
-                    _INSERT_EVENT,
-                    {
-                        "order_id": event.order_id,
-                        "sequence": event.sequence,
-                        "status": event.status,
-                        "at": event.timestamp,
-                        "details": Jsonb(event.model_dump(mode="json", by_alias=True, exclude_none=True)),
-                    },
-                )
+def _write(entry: JournalEntry, connection: Connection) -> None:
+    with connection.transaction(), connection.pipeline():
+        connection.execute(_INSERT_ORDER, _order_row(entry))
+        for event in entry.events:
+            connection.execute(
+                _INSERT_EVENT,
+                {
+                    "order_id": event.order_id,
+                    "sequence": event.sequence,
+                    "status": event.status,
+                    "at": event.timestamp,
+                    "details": Jsonb(event.model_dump(mode="json", by_alias=True, exclude_none=True)),
+                },
+            )
 
 
 def _order_row(entry: JournalEntry) -> dict[str, Any]:

@@ -1,152 +1,235 @@
-"""The journal in DynamoDB: one item an order (`adapters.journal_item`), written to by conditional updates only."""
+"""The journal in DynamoDB: one item an order (`adapters.journal_item`), written to by conditional writes only, and one
+for each clientOrderId that is taken.
+
+A clientOrderId's item has the key `id`, its owner and itself (`public#<clientOrderId>`: there is one owner yet),
+orderId, fingerprint and expiresAt (epoch seconds). One that has expired counts for nothing, deleted or not.
+"""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 from botocore.exceptions import ClientError
 
-from order_engine.adapters.journal_item import entry_of, key_of, milliseconds, standing_of, subscribers_of
-from order_engine.aws import code_of, reaching
-from order_engine.errors import ClientOrderIdReused, LeaseHeld, LeaseLost, OrderClosed, UnknownOrder
-from order_engine.orders import JournalEntry, Order
-from order_engine.ports import Claim, Clock
+from order_engine.adapters.journal_item import (
+    NOBODY,
+    entry_of,
+    in_milliseconds,
+    in_seconds,
+    is_set,
+    key_of,
+    milliseconds,
+    moment_of,
+    standing_of,
+    subscribers_of,
+)
+from order_engine.aws import CONTENDED, code_of, reaching, uncontended
+from order_engine.errors import (
+    BackingOff,
+    ClientOrderIdReused,
+    LeaseHeld,
+    LeaseLost,
+    NotNow,
+    OrderClosed,
+    ServiceUnavailable,
+    UnknownOrder,
+)
+from order_engine.limits import DYNAMODB
+from order_engine.orders import JournalEntry
+from order_engine.ports import KEY_LIFETIME, Claim, Clock
 
-# A closed order stays this long: as long as a clientOrderId is remembered, and a late subscriber is served.
-KEPT = timedelta(days=30)
+# A closed order is kept for longer than the clientOrderId of any order can lead to it.
+KEPT = KEY_LIFETIME + timedelta(days=1)
 
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 
 
 class DynamoJournal:
-    """Implements `ports.Journal` on a table whose key is orderId.
+    """Implements `ports.Journal` on a table whose key is orderId, and a table of clientOrderIds whose key is id.
 
     `lease` must be longer than a worker can run, so that a lease which has run out means a worker that is no more.
     """
 
-    def __init__(self, dynamodb: Any, table: str, now: Clock, lease: timedelta) -> None:
+    def __init__(self, dynamodb: Any, table: str, client_order_ids_table: str, now: Clock, lease: timedelta) -> None:
         self._dynamodb = dynamodb
         self._table = table
+        self._client_order_ids_table = client_order_ids_table
         self._now = now
         self._lease = lease
 
-    def create(self, entry: JournalEntry, fingerprint: str) -> Order:
+    def create(self, entry: JournalEntry, fingerprint: str) -> JournalEntry:
         """See `ports.Journal`."""
         item = {
-            "orderId": {"S": str(entry.order.order_id)},
+            **key_of(entry.order.order_id),
             "fingerprint": {"S": fingerprint},
             "order": {"S": entry.order.to_json()},
             "events": {"L": [{"S": entry.last.to_json()}]},
             "subscribers": {"M": {}},
             **standing_of(entry),
         }
-        with reaching("journal"):
-            try:
-                self._dynamodb.put_item(
-                    TableName=self._table,
-                    Item=item,
-                    ConditionExpression="attribute_not_exists(orderId)",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except ClientError as error:
-                if code_of(error) != _CONDITION_FAILED:
-                    raise
-                there: dict[str, Any] = error.response["Item"]
-                if there["fingerprint"]["S"] != fingerprint:
-                    raise ClientOrderIdReused(str(entry.order.client_order_id)) from error
-                return entry_of(there).order
-        return entry.order
+        if entry.order.client_order_id is None:
+            self._put(item)
+            return entry
+        holder = self._put_with_key(entry, item)
+        if holder is None or holder["orderId"] == item["orderId"]:  # the latter: our own write, repeated by botocore
+            return entry
+        if holder["fingerprint"] != item["fingerprint"]:
+            raise ClientOrderIdReused(entry.order.client_order_id)
+        try:
+            return self.read(UUID(holder["orderId"]["S"]))
+        except UnknownOrder as missing:
+            # Its write may be half seen yet. Never create another order for the key: this one may be executed.
+            raise ServiceUnavailable(f"journal: order {missing} of a clientOrderId can't be seen") from missing
 
     def read(self, order_id: UUID) -> JournalEntry:
         """See `ports.Journal`."""
-        with reaching("journal"):
+        with reaching("journal", DYNAMODB):
             answer = self._dynamodb.get_item(TableName=self._table, Key=key_of(order_id), ConsistentRead=True)
         if "Item" not in answer:
             raise UnknownOrder(str(order_id))
         return entry_of(answer["Item"])
 
     def withdraw(self, order_id: UUID) -> bool:
-        """See `ports.Journal`."""
-        with reaching("journal"):
+        """See `ports.Journal`. The key of an order that has one stays taken."""
+        with reaching("journal", DYNAMODB):
             try:
                 self._dynamodb.delete_item(
                     TableName=self._table,
                     Key=key_of(order_id),
-                    ConditionExpression="#sequence = :first AND attribute_not_exists(leaseOwner)",
+                    ConditionExpression=(
+                        "#sequence = :first AND attribute_not_exists(leaseOwner) AND attribute_not_exists(takenFrom)"
+                    ),
                     ExpressionAttributeNames={"#sequence": "sequence"},
                     ExpressionAttributeValues={":first": {"N": "1"}},
-                )
-            except ClientError as error:
-                if code_of(error) == _CONDITION_FAILED:
-                    return False
-                raise
-        return True
-
-    def claim(self, order_id: UUID) -> Claim:
-        """See `ports.Journal`."""
-        owner, now = str(uuid4()), self._now()
-        with reaching("journal"):
-            try:
-                answer = self._dynamodb.update_item(
-                    TableName=self._table,
-                    Key=key_of(order_id),
-                    UpdateExpression="SET leaseOwner = :owner, leaseUntil = :until",
-                    ConditionExpression=(
-                        "attribute_exists(orderId) AND attribute_not_exists(closed) "
-                        "AND (attribute_not_exists(leaseOwner) OR leaseUntil < :now)"
-                    ),
-                    ExpressionAttributeValues={
-                        ":owner": {"S": owner},
-                        ":until": {"N": str(milliseconds(now + self._lease))},
-                        ":now": {"N": str(milliseconds(now))},
-                    },
-                    ReturnValues="ALL_OLD",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except ClientError as error:
                 if code_of(error) != _CONDITION_FAILED:
                     raise
-                there: dict[str, Any] | None = error.response.get("Item")
-                if not there:
-                    raise UnknownOrder(str(order_id)) from error
-                if "closed" in there:
-                    raise OrderClosed(str(order_id)) from error
-                if there["leaseOwner"]["S"] == owner:  # our own write, whose answer was lost and which was repeated
-                    return Claim(entry_of(there), owner, interrupted=True)
-                raise LeaseHeld(f"{order_id} is another worker's until {there['leaseUntil']['N']}") from error
-        before = answer["Attributes"]
-        return Claim(entry_of(before), owner, interrupted="leaseOwner" in before)
+                return not error.response.get("Item")  # gone already: this call's first try, whose answer was lost
+        return True
+
+    def claim(self, order_id: UUID) -> Claim:
+        """See `ports.Journal`."""
+        owner, now = str(uuid4()), self._now()
+        with reaching("journal", DYNAMODB):
+            try:
+                answer = self._dynamodb.update_item(
+                    TableName=self._table,
+                    Key=key_of(order_id),
+                    UpdateExpression=(
+                        "SET leaseOwner = :owner, leaseUntil = :until, takenFrom = if_not_exists(leaseOwner, :nobody) "
+                        "REMOVE notBefore"
+                    ),
+                    ConditionExpression=(
+                        "attribute_exists(orderId) AND attribute_not_exists(closed) "
+                        "AND (attribute_not_exists(leaseOwner) OR leaseUntil < :now) "
+                        "AND (attribute_not_exists(notBefore) OR notBefore <= :now)"
+                    ),
+                    ExpressionAttributeValues={
+                        ":owner": {"S": owner},
+                        ":until": in_milliseconds(now + self._lease),
+                        ":nobody": NOBODY,
+                        ":now": in_milliseconds(now),
+                    },
+                    ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+                item: dict[str, Any] = answer["Attributes"]
+            except ClientError as error:
+                if code_of(error) != _CONDITION_FAILED:
+                    raise
+                item = error.response.get("Item", {})
+                if item.get("leaseOwner") != {"S": owner}:  # else: our own write, repeated by botocore
+                    raise _refusal(order_id, item, milliseconds(now)) from error
+        return Claim(entry_of(item), owner, interrupted=item["takenFrom"] != NOBODY)
 
     def append(self, claim: Claim, entry: JournalEntry) -> Claim:
         """See `ports.Journal`."""
         sets = ["events = list_append(events, :event)", "#sequence = :sequence", "#status = :status"]
-        sets += ["attempt = :attempt", "errors = :errors"]
+        sets += ["attempt = :attempt", "errors = :errors", "behind = :behind"]
+        event = {"S": entry.last.to_json()}
         values = {
-            ":event": {"L": [{"S": entry.last.to_json()}]},
+            ":event": {"L": [event]},
             ":before": {"N": str(entry.sequence - 1)},
             **{f":{name}": value for name, value in standing_of(entry).items()},
         }
         if entry.transaction is not None:
             sets.append("#transaction = :transaction")
-        written = self._update(claim, "SET " + ", ".join(sets), values, " AND #sequence = :before")
-        return Claim(replace(entry, subscribers=subscribers_of(written)), claim.owner, interrupted=False)
+        written, item = self._update(claim, "SET " + ", ".join(sets), values, " AND #sequence = :before")
+        ours = item.get("leaseOwner") == {"S": claim.owner} and item["events"]["L"][-1] == event
+        if not written and not ours:  # `ours`: our own write, repeated by botocore
+            raise LeaseLost(str(entry.order.order_id))
+        seen = replace(entry, subscribers=subscribers_of(item), crowded=is_set(item, "crowded"))
+        return Claim(seen, claim.owner, interrupted=False)
 
-    def release(self, claim: Claim, closed: bool = False) -> None:
+    def release(self, claim: Claim, closed: bool = False, not_before: datetime | None = None) -> None:
         """See `ports.Journal`."""
-        update, values = "SET errors = :errors", {":errors": standing_of(claim.entry)["errors"]}
+        sets = ["errors = :errors", "behind = :behind", "releasedBy = :owner"]
+        standing = standing_of(claim.entry)
+        values = {":errors": standing["errors"], ":behind": standing["behind"]}
+        if not_before is not None:
+            sets.append("notBefore = :not_before")
+            values[":not_before"] = in_milliseconds(not_before)
         if closed:
-            update += ", closed = :closed, expiresAt = :expires_at"
-            values |= {
-                ":closed": {"BOOL": True},
-                ":expires_at": {"N": str(int((self._now() + KEPT).timestamp()))},
-            }
-        self._update(claim, update + " REMOVE leaseOwner, leaseUntil", values)
+            sets += ["closed = :closed", "expiresAt = :expires_at"]
+            values |= {":closed": {"BOOL": True}, ":expires_at": in_seconds(self._now() + KEPT)}
+        update = "SET " + ", ".join(sets) + " REMOVE leaseOwner, leaseUntil"
+        written, item = self._update(claim, update, values)
+        ours = "leaseOwner" not in item and item.get("releasedBy") == {"S": claim.owner}
+        if not written and not ours:  # `ours`: our own write, repeated by botocore
+            raise LeaseLost(str(claim.entry.order.order_id))
 
-    def _update(self, claim: Claim, update: str, values: dict[str, Any], condition: str = "") -> dict[str, Any]:
-        """Writes under the lease; answers the item as it is then."""
+    def _put(self, item: dict[str, Any]) -> None:
+        """Writes an order without a key. Its id is random: if it is there, botocore has repeated this very write."""
+        with reaching("journal", DYNAMODB):
+            try:
+                self._dynamodb.put_item(
+                    TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(orderId)"
+                )
+            except ClientError as error:
+                if code_of(error) != _CONDITION_FAILED:
+                    raise
+
+    def _put_with_key(self, entry: JournalEntry, item: dict[str, Any]) -> dict[str, Any] | None:
+        """Writes an order and its key; or returns the key's item if it is taken, and writes nothing.
+
+        botocore gives each call a ClientRequestToken, the same for all its tries, so that a try whose answer was lost
+        is not made twice."""
+        take_key = {
+            "Put": {
+                "TableName": self._client_order_ids_table,
+                "Item": {
+                    "id": {"S": f"public#{entry.order.client_order_id}"},
+                    "orderId": item["orderId"],
+                    "fingerprint": item["fingerprint"],
+                    "expiresAt": in_seconds(entry.order.created_at + KEY_LIFETIME),
+                },
+                "ConditionExpression": "attribute_not_exists(id) OR expiresAt < :now",
+                "ExpressionAttributeValues": {":now": in_seconds(self._now())},
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        }
+        put_order = {
+            "Put": {"TableName": self._table, "Item": item, "ConditionExpression": "attribute_not_exists(orderId)"}
+        }
+        with reaching("journal", CONTENDED):
+            try:
+                uncontended(self._dynamodb.transact_write_items, TransactItems=[take_key, put_order])
+            except ClientError as error:
+                holder: dict[str, Any] | None = error.response.get("CancellationReasons", [{}])[0].get("Item")
+                if not holder:
+                    raise
+                return holder
+        return None
+
+    def _update(
+        self, claim: Claim, update: str, values: dict[str, Any], condition: str = ""
+    ) -> tuple[bool, dict[str, Any]]:
+        """Writes under the lease, if the condition holds; returns whether it did, and the item as it is then."""
         names = {name: name[1:] for name in ("#sequence", "#status", "#transaction") if name in update + condition}
-        with reaching("journal"):
+        with reaching("journal", DYNAMODB):
             try:
                 answer = self._dynamodb.update_item(
                     TableName=self._table,
@@ -161,12 +244,16 @@ class DynamoJournal:
             except ClientError as error:
                 if code_of(error) != _CONDITION_FAILED:
                     raise
-                there: dict[str, Any] = error.response.get("Item", {})
-                event = values.get(":event")
-                last = there["events"]["L"][-1:] if there else []
-                ours = there.get("leaseOwner") == {"S": claim.owner} and event and last == event["L"]
-                if not ours:
-                    raise LeaseLost(str(claim.entry.order.order_id)) from error
-                return there  # our own write, whose answer was lost and which was repeated
-        written: dict[str, Any] = answer["Attributes"]
-        return written
+                return False, error.response.get("Item", {})
+        return True, answer["Attributes"]
+
+
+def _refusal(order_id: UUID, item: dict[str, Any], now: int) -> UnknownOrder | OrderClosed | NotNow:
+    """Why an order can't be claimed at a moment, in epoch milliseconds; its item is empty where there is none."""
+    if not item:
+        return UnknownOrder(str(order_id))
+    if "closed" in item:
+        return OrderClosed(str(order_id))
+    if "leaseOwner" in item and int(item["leaseUntil"]["N"]) >= now:
+        return LeaseHeld(order_id, moment_of(item["leaseUntil"]))
+    return BackingOff(order_id, moment_of(item["notBefore"]))

@@ -1,9 +1,13 @@
-"""The journal's item in DynamoDB, which `adapters.journal` and `adapters.subscribers` both write to.
+"""The journal's item in DynamoDB, which `adapters.journal` and `adapters.subscribers` both write to, and what a page of
+further subscribers has in common with it.
 
 Attributes: orderId (key), sequence, status, attempt, order / events / transaction / errors (JSON, the wire form),
-subscribers (a map by connection ID), fingerprint, leaseOwner and leaseUntil (epoch milliseconds), closed, and expiresAt
-(epoch seconds, once closed). That subscribers stand in their order's item is what makes each handover and each append
-see the other.
+behind, subscribers (page 0: a map by connection ID), crowded (there are further pages), fingerprint, leaseOwner and
+leaseUntil, takenFrom (who held the lease before, or NOBODY), releasedBy (who gave it back last), notBefore, closed, and
+expiresAt (epoch seconds, once closed). leaseUntil and notBefore are epoch milliseconds. That subscribers stand in their
+order's item is what makes each handover and each append see the other.
+
+An item that an earlier release wrote lacks some of these, one of a later release has more: both are read.
 """
 
 from datetime import UTC, datetime
@@ -12,15 +16,33 @@ from uuid import UUID
 
 from order_engine.orders import AttemptError, JournalEntry, Order, StatusEvent, Subscriber, Transaction
 
+# In `takenFrom`: the lease was free.
+NOBODY = {"S": "nobody"}
+
 
 def key_of(order_id: UUID) -> dict[str, Any]:
     """The item's key."""
     return {"orderId": {"S": str(order_id)}}
 
 
+def in_milliseconds(moment: datetime) -> dict[str, str]:
+    """The moment as an attribute, in epoch milliseconds."""
+    return {"N": str(milliseconds(moment))}
+
+
 def milliseconds(moment: datetime) -> int:
     """The moment in epoch milliseconds."""
     return int(moment.timestamp() * 1000)
+
+
+def in_seconds(moment: datetime) -> dict[str, str]:
+    """The moment as an attribute, in epoch seconds, as DynamoDB's time to live needs it."""
+    return {"N": str(int(moment.timestamp()))}
+
+
+def moment_of(attribute: dict[str, str]) -> datetime:
+    """The moment in an attribute of epoch milliseconds."""
+    return datetime.fromtimestamp(int(attribute["N"]) / 1000, UTC)
 
 
 def standing_of(entry: JournalEntry) -> dict[str, Any]:
@@ -30,6 +52,7 @@ def standing_of(entry: JournalEntry) -> dict[str, Any]:
         "status": {"S": entry.status},
         "attempt": {"N": str(entry.attempt)},
         "errors": {"L": [{"S": error.to_json()} for error in entry.errors]},
+        "behind": {"BOOL": entry.behind},
     }
     if entry.transaction is not None:
         standing["transaction"] = {"S": entry.transaction.to_json()}
@@ -45,22 +68,28 @@ def entry_of(item: dict[str, Any]) -> JournalEntry:
         transaction=Transaction.model_validate_json(transaction["S"]) if transaction else None,
         errors=tuple(AttemptError.model_validate_json(error["S"]) for error in item["errors"]["L"]),
         subscribers=subscribers_of(item),
+        crowded=is_set(item, "crowded"),
+        behind=is_set(item, "behind"),
     )
 
 
+def is_set(item: dict[str, Any], mark: str) -> bool:
+    """Whether an item has a mark."""
+    return bool(item.get(mark, {}).get("BOOL", False))
+
+
 def subscribers_of(item: dict[str, Any]) -> tuple[Subscriber, ...]:
-    """The subscribers in an item."""
-    order_id = UUID(item["orderId"]["S"])
-    return tuple(subscriber_of(order_id, name, row["M"]) for name, row in item["subscribers"]["M"].items())
-
-
-def subscriber_of(order_id: UUID, connection_id: str, row: dict[str, Any]) -> Subscriber:
-    """The subscriber in an entry of the map."""
-    return Subscriber(
-        order_id=order_id,
-        connection_id=connection_id,
-        connected_at=datetime.fromisoformat(row["connectedAt"]["S"]).astimezone(UTC),
-        sent_through=int(row["sentThrough"]["N"]),
-        generation=int(row["generation"]["N"]),
-        live_after=int(row["liveAfter"]["N"]) if "liveAfter" in row else None,
+    """The subscribers in an order's item, or in the item of a further page."""
+    order_id, page = UUID(item["orderId"]["S"]), int(item.get("page", {"N": "0"})["N"])
+    return tuple(
+        Subscriber(
+            order_id=order_id,
+            connection_id=connection_id,
+            connected_at=datetime.fromisoformat(row["M"]["connectedAt"]["S"]).astimezone(UTC),
+            sent_through=int(row["M"]["sentThrough"]["N"]),
+            generation=int(row["M"]["generation"]["N"]),
+            live_after=int(row["M"]["liveAfter"]["N"]) if "liveAfter" in row["M"] else None,
+            page=page,
+        )
+        for connection_id, row in item["subscribers"]["M"].items()
     )

@@ -3,6 +3,9 @@
 Items have the key `id`: one for each transaction (its txHash) and, while one of an order's transactions can land or has
 landed, a guard `order#<orderId>` that names it, so that an order lands at most once. A transaction's `state` goes
 from `sent` to `landed`, `reverted` or `dead` by a conditional write, once and for good.
+
+As on a real chain, only time kills: a transaction lands at its time, if that is within its validity, and otherwise
+never; it can be declared dead only after its validity has passed.
 """
 
 from dataclasses import dataclass
@@ -12,80 +15,78 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from order_engine import limits
 from order_engine.amounts import to_wire
-from order_engine.aws import code_of, reaching, uncontended
-from order_engine.orders import Landed, Outlook, Reverted, Transaction, TransactionStatus
+from order_engine.aws import CONTENDED, code_of, reaching, uncontended
+from order_engine.errors import FailureCode
+from order_engine.orders import Dead, Ended, Landed, Pending, Reverted, Transaction, Unknown
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How a transaction will end, and when, unless it is declared dead before."""
+    """What a transaction would give, and when it lands if it is still valid then."""
 
     lands_at: datetime
     amount_out: Decimal
     executed_price: Decimal
-    reverted: str | None  # the reason, where the chain will refuse the swap
-
-    @property
-    def ends_as(self) -> str:
-        """The state that it ends in."""
-        return "reverted" if self.reverted else "landed"
 
 
 @dataclass(frozen=True)
-class Pending:
-    """A transaction that was sent and has not ended."""
+class InFlight:
+    """A transaction that was sent and has not ended; it never lands if its validity passes before its time."""
 
     tx_hash: str
-    lands_at: datetime
-    ends_as: str
+    lands_at: datetime | None
+    ends_as: str  # the state that it lands in
 
 
 class MockChain:
-    """A ledger that the mock venues share."""
+    """A ledger that the mock venues share. Whoever calls says what time it is."""
 
     def __init__(self, dynamodb: Any, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
 
-    def send(self, transaction: Transaction, execution: Execution) -> Pending | None:
-        """Takes a transaction in. One that is known already (sent, ended or dead), or whose order has another one that
-        can land, changes nothing, and None is answered."""
+    def send(self, transaction: Transaction, execution: Execution, now: datetime) -> InFlight | Ended | Unknown:
+        """Takes a transaction in, and returns how it stands then.
+
+        One that is known already (sent, ended or dead), that is no longer valid, or whose order has another one that
+        can land, changes nothing.
+        """
+        if _has_passed(transaction, now):
+            return self.look_up(transaction.tx_hash)
         item = {
             **_key(transaction.tx_hash),
             "orderId": {"S": str(transaction.order_id)},
             "venue": {"S": transaction.venue},
             "state": {"S": "sent"},
-            "landsAt": {"N": str(_milliseconds(execution.lands_at))},
             "amountOut": {"S": to_wire(execution.amount_out)},
             "executedPrice": {"S": to_wire(execution.executed_price)},
         }
-        if execution.reverted:
-            item["reverted"] = {"S": execution.reverted}
+        if not _has_passed(transaction, execution.lands_at):
+            item["landsAt"] = {"N": str(_milliseconds(execution.lands_at))}
+        if refusal := refusal_of(transaction, execution):
+            item["reverted"] = {"S": refusal}
         guard = {**_guard(transaction), "txHash": {"S": transaction.tx_hash}}
         absent = {"TableName": self._table, "ConditionExpression": "attribute_not_exists(id)"}
         taken = self._transact({"Put": {**absent, "Item": item}}, {"Put": {**absent, "Item": guard}})
-        return Pending(transaction.tx_hash, execution.lands_at, execution.ends_as) if taken else None
+        return _standing(item) if taken else self.look_up(transaction.tx_hash)
 
-    def look_up(self, tx_hash: str) -> TransactionStatus | Pending:
+    def look_up(self, tx_hash: str) -> InFlight | Ended | Unknown:
         """How a transaction stands."""
-        with reaching("chain"):
+        with reaching("chain", limits.DYNAMODB):
             answer = self._dynamodb.get_item(TableName=self._table, Key=_key(tx_hash), ConsistentRead=True)
         item = answer.get("Item")
-        if item is None:
-            return Outlook.UNKNOWN
-        if item["state"]["S"] == "sent":
-            lands_at = datetime.fromtimestamp(int(item["landsAt"]["N"]) / 1000, UTC)
-            return Pending(tx_hash, lands_at, "reverted" if "reverted" in item else "landed")
-        return _ended(item)
+        return Unknown() if item is None else _standing(item)
 
-    def land(self, pending: Pending) -> TransactionStatus:
-        """Ends a transaction whose time has come, unless it has been declared dead; answers how it ended."""
-        with reaching("chain"):
+    def land(self, transaction: InFlight) -> Ended:
+        """Ends a transaction whose time has come, unless it has ended already; returns how it ended."""
+        with reaching("chain", CONTENDED):
             try:
-                answer = self._dynamodb.update_item(
-                    Key=_key(pending.tx_hash),
-                    **self._ending(pending.ends_as),
+                answer = uncontended(
+                    self._dynamodb.update_item,
+                    Key=_key(transaction.tx_hash),
+                    **self._ending(transaction.ends_as),
                     ReturnValues="ALL_NEW",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
@@ -95,23 +96,32 @@ class MockChain:
                 return _ended(error.response["Item"])
         return _ended(answer["Attributes"])
 
-    def declare_dead(self, transaction: Transaction, now: datetime) -> TransactionStatus:
-        """Sees to it that a transaction whose time has not come never lands; answers how it ended."""
+    def declare_dead(self, transaction: Transaction, now: datetime) -> Ended | Pending:
+        """Makes sure that a transaction which has not landed never will. Pending while its validity has not passed:
+        until then neither one that is in flight nor one that was never seen can be stopped."""
+        found = self.look_up(transaction.tx_hash)
+        if isinstance(found, InFlight) and found.lands_at and found.lands_at <= now:
+            return self.land(found)
+        if not isinstance(found, InFlight | Unknown):
+            return found
+        if not _has_passed(transaction, now):
+            return Pending()
+        died = self._forestall(transaction) if isinstance(found, Unknown) else self._stop(transaction)
+        return Dead() if died else self.declare_dead(transaction, now)  # it has arrived or ended meanwhile
+
+    def _forestall(self, transaction: Transaction) -> bool:
+        """Writes a transaction that was never seen down as dead; False if it has been seen meanwhile."""
         dead = {**_key(transaction.tx_hash), "orderId": {"S": str(transaction.order_id)}, "state": {"S": "dead"}}
-        if self._transact(
+        return self._transact(
             {"Put": {"TableName": self._table, "ConditionExpression": "attribute_not_exists(id)", "Item": dead}}
-        ):
-            return Outlook.DEAD
-        status = self.look_up(transaction.tx_hash)
-        if not isinstance(status, Pending):
-            return status
-        if status.lands_at <= now:
-            return self.land(status)
-        died = self._transact(
+        )
+
+    def _stop(self, transaction: Transaction) -> bool:
+        """Ends a transaction in flight as dead, and makes room for the order's next; False if it has ended."""
+        return self._transact(
             {"Update": {"Key": _key(transaction.tx_hash), **self._ending("dead")}},
             {"Delete": {"TableName": self._table, "Key": _guard(transaction)}},
         )
-        return Outlook.DEAD if died else self.land(status)  # somebody else has ended it: `land` says how
 
     def _ending(self, state: str) -> dict[str, Any]:
         return {
@@ -124,7 +134,7 @@ class MockChain:
 
     def _transact(self, *actions: dict[str, Any]) -> bool:
         """Writes all or nothing; False when a condition did not hold. Contention with another caller is repeated."""
-        with reaching("chain"):
+        with reaching("chain", CONTENDED):
             try:
                 uncontended(self._dynamodb.transact_write_items, TransactItems=list(actions))
             except ClientError as error:
@@ -135,14 +145,38 @@ class MockChain:
         return True
 
 
-def _ended(item: dict[str, Any]) -> TransactionStatus:
+def refusal_of(transaction: Transaction, execution: Execution) -> str | None:
+    """Why the chain refuses a swap, if it does: it would give less than its floor, or nothing at all."""
+    if execution.amount_out <= 0:
+        return f"the swap would give no {transaction.token_out}"
+    if execution.amount_out >= transaction.min_amount_out:
+        return None
+    return (
+        f"the swap would give {to_wire(execution.amount_out)} {transaction.token_out}, "
+        f"less than minAmountOut {to_wire(transaction.min_amount_out)}"
+    )
+
+
+def _has_passed(transaction: Transaction, moment: datetime) -> bool:
+    """Whether the transaction's validity is over at that moment; that of an earlier release, which knew none, is."""
+    return transaction.valid_until is None or moment > transaction.valid_until
+
+
+def _standing(item: dict[str, Any]) -> InFlight | Ended:
+    if item["state"]["S"] != "sent":
+        return _ended(item)
+    lands_at = datetime.fromtimestamp(int(item["landsAt"]["N"]) / 1000, UTC) if "landsAt" in item else None
+    return InFlight(item["id"]["S"], lands_at, "reverted" if "reverted" in item else "landed")
+
+
+def _ended(item: dict[str, Any]) -> Ended:
     match item["state"]["S"]:
         case "landed":
             return Landed(Decimal(item["amountOut"]["S"]), Decimal(item["executedPrice"]["S"]))
         case "reverted":
-            return Reverted(item["reverted"]["S"])
+            return Reverted(item["reverted"]["S"], FailureCode.SLIPPAGE_EXCEEDED)
         case _:
-            return Outlook.DEAD
+            return Dead()
 
 
 def _key(tx_hash: str) -> dict[str, Any]:

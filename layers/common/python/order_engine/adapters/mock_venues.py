@@ -1,9 +1,11 @@
 """The mock venues, Raydium and Meteora: priced like constant-product pools, and as slow and unreliable as they are set.
 
 What happens to an order on a venue is drawn at random, seeded by (seed, order, attempt, venue): a redelivered attempt
-meets the same quote, and a run can be repeated.
+meets the same quote. The order counts by its clientOrderId where it has one, so that a run can be repeated.
 """
 
+import base64
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -13,18 +15,27 @@ from datetime import timedelta
 from decimal import Decimal, localcontext
 from enum import Enum, auto
 from hashlib import sha512
-from uuid import UUID
 
-from order_engine.adapters.mock_chain import Execution, MockChain, Pending
+from order_engine.adapters.mock_chain import Execution, InFlight, MockChain
 from order_engine.amounts import EXACT, floor_to_unit, price_of, to_wire
 from order_engine.errors import (
+    AmountTooSmall,
     InsufficientLiquidity,
     RateLimited,
     ServiceUnavailable,
     TransactionTimeout,
     VenueUnavailable,
 )
-from order_engine.orders import Order, Outlook, Quote, Transaction, TransactionStatus, VenueName
+from order_engine.orders import (
+    Ended,
+    Order,
+    Pending,
+    Quote,
+    Transaction,
+    TransactionStatus,
+    Unknown,
+    VenueName,
+)
 from order_engine.ports import Clock
 from order_engine.tokens import NATIVE, TOKENS
 
@@ -38,6 +49,7 @@ class VenueConditions:
     error_rate: float = 0.0
     timeout_rate: float = 0.0
     max_slip_bps: int = 50
+    validity_seconds: float = 10  # of a transaction, from its building
     seed: str = ""
 
 
@@ -79,9 +91,9 @@ class Fate:
     submit_fault: Fault | None
 
 
-def draw(conditions: VenueConditions, order_id: UUID, attempt: int, venue: VenueName) -> Fate:
-    """The fate of an attempt: always the same for the same arguments."""
-    dice = random.Random(f"{conditions.seed}/{order_id}/{attempt}/{venue}")
+def draw(conditions: VenueConditions, luck: str, attempt: int, venue: VenueName) -> Fate:
+    """The fate of an attempt: always the same for the same arguments. `luck` is the order's, see `luck_of`."""
+    dice = random.Random(f"{conditions.seed}/{luck}/{attempt}/{venue}")
 
     def share() -> Decimal:
         return Decimal(dice.randrange(10**9)).scaleb(-9)
@@ -104,6 +116,11 @@ def draw(conditions: VenueConditions, order_id: UUID, attempt: int, venue: Venue
     )
 
 
+def luck_of(order: Order) -> str:
+    """What tells an order's dice from another's."""
+    return order.client_order_id or str(order.order_id)
+
+
 @dataclass(frozen=True)
 class MockVenue:
     """Implements `ports.Venue` on the mock chain."""
@@ -115,7 +132,7 @@ class MockVenue:
 
     def quote(self, order: Order, attempt: int) -> Quote:
         """See `ports.Venue`."""
-        fate = self._fate(order.order_id, attempt)
+        fate = draw(self.conditions, luck_of(order), attempt, self.name)
         time.sleep(fate.quote_seconds)
         match fate.quote_fault:
             case Fault.RATE_LIMIT:
@@ -133,8 +150,8 @@ class MockVenue:
             steps.insert(0, f"wrap {to_wire(order.amount_in)} SOL")
         if order.token_out == NATIVE.symbol:
             steps.append("unwrap SOL")
-        return Transaction(
-            tx_hash=_signature(f"{order.order_id}/{attempt}/{self.name}/{to_wire(quote.amount_out)}"),
+        unsigned = Transaction(
+            tx_hash="",
             order_id=order.order_id,
             attempt=attempt,
             venue=self.name,
@@ -145,64 +162,70 @@ class MockVenue:
             quoted_amount_out=quote.amount_out,
             min_amount_out=min_amount_out,
             steps=tuple(steps),
+            valid_until=self.now() + timedelta(seconds=self.conditions.validity_seconds),
+        )
+        content = unsigned.model_dump(mode="json", by_alias=True, exclude={"tx_hash", "signed"})
+        content["luck"] = luck_of(order)
+        signed = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+        return unsigned.model_copy(
+            update={"tx_hash": _signature(signed), "signed": base64.b64encode(signed).decode("ascii")}
         )
 
     def submit(self, transaction: Transaction, wait_seconds: float) -> TransactionStatus:
         """See `ports.Venue`."""
-        fate = self._fate(transaction.order_id, transaction.attempt)
+        fate = self._fate(transaction)
         match fate.submit_fault:
             case Fault.RATE_LIMIT:
                 raise RateLimited(f"{self.name} asks for fewer calls")
             case Fault.ERROR:
                 raise VenueUnavailable(f"{self.name} is unavailable")
             case Fault.TIMEOUT:
-                time.sleep(fate.swap_seconds)
+                time.sleep(min(fate.swap_seconds, wait_seconds))
                 raise TransactionTimeout(f"{self.name} did not answer in time")
         with _over(self.name):
-            sent = self.chain.send(transaction, self._execution(transaction, fate))
+            found = self.chain.send(transaction, self._execution(transaction, fate), self.now())
         if fate.submit_fault is Fault.TIMEOUT_AFTER_LANDING:
-            time.sleep(fate.swap_seconds)
+            time.sleep(min(fate.swap_seconds, wait_seconds))
             raise TransactionTimeout(f"{self.name} did not answer in time")
-        if sent is None:
-            return self.status(transaction.tx_hash, wait_seconds)
-        return self._await_end(sent, wait_seconds)
+        return self._await_end(transaction, found, wait_seconds)
 
-    def status(self, tx_hash: str, wait_seconds: float) -> TransactionStatus:
+    def status(self, transaction: Transaction, wait_seconds: float) -> TransactionStatus:
         """See `ports.Venue`."""
         with _over(self.name):
-            found = self.chain.look_up(tx_hash)
-        return self._await_end(found, wait_seconds) if isinstance(found, Pending) else found
+            found = self.chain.look_up(transaction.tx_hash)
+        return self._await_end(transaction, found, wait_seconds)
 
-    def _await_end(self, pending: Pending, wait_seconds: float) -> TransactionStatus:
-        time.sleep(max(0.0, min((pending.lands_at - self.now()).total_seconds(), wait_seconds)))
-        if pending.lands_at > self.now():
-            return Outlook.PENDING
+    def _await_end(
+        self, transaction: Transaction, found: InFlight | Ended | Unknown, wait_seconds: float
+    ) -> TransactionStatus:
+        """Waits for a transaction in flight: until it lands, or can't land any more."""
+        if not isinstance(found, InFlight):
+            return found
+        decided_at = found.lands_at or transaction.valid_until or self.now()
+        time.sleep(max(0.0, min((decided_at - self.now()).total_seconds(), wait_seconds)))
+        if found.lands_at is None or found.lands_at > self.now():
+            return Pending()
         with _over(self.name):
-            return self.chain.land(pending)
+            return self.chain.land(found)
 
-    def abandon(self, transaction: Transaction) -> TransactionStatus:
+    def abandon(self, transaction: Transaction) -> Ended | Pending:
         """See `ports.Venue`."""
         with _over(self.name):
             return self.chain.declare_dead(transaction, self.now())
 
-    def _fate(self, order_id: UUID, attempt: int) -> Fate:
-        return draw(self.conditions, order_id, attempt, self.name)
+    def _fate(self, transaction: Transaction) -> Fate:
+        """By the transaction alone, which another worker may have built."""
+        signed = json.loads(base64.b64decode(transaction.signed) or "{}")
+        return draw(self.conditions, signed.get("luck", str(transaction.order_id)), transaction.attempt, self.name)
 
     def _execution(self, transaction: Transaction, fate: Fate) -> Execution:
         slip = EXACT.multiply(fate.slip_share, Decimal(self.conditions.max_slip_bps).scaleb(-4))
         decimals = TOKENS[transaction.token_out].decimals
         amount_out = floor_to_unit(EXACT.multiply(transaction.quoted_amount_out, 1 - slip), decimals)
-        reverted = None
-        if amount_out < transaction.min_amount_out:
-            reverted = (
-                f"the swap would give {to_wire(amount_out)} {transaction.token_out}, "
-                f"less than minAmountOut {to_wire(transaction.min_amount_out)}"
-            )
         return Execution(
             lands_at=self.now() + timedelta(seconds=fate.swap_seconds),
             amount_out=amount_out,
             executed_price=price_of(amount_out, transaction.amount_in),
-            reverted=reverted,
         )
 
 
@@ -218,7 +241,8 @@ def _over(venue: VenueName) -> Iterator[None]:
 def price(order: Order, pool: Pool, venue: VenueName, price_share: Decimal) -> Quote:
     """A quote by the constant-product rule: out = reserveOut * in / (reserveIn + in), where `in` is after the fee.
 
-    Raises InsufficientLiquidity for an amount above the pool's own, or one that buys less than one base unit.
+    Raises InsufficientLiquidity for an amount above the pool's own, AmountTooSmall for one that buys less than one base
+    unit.
     """
     token_in, token_out = TOKENS[order.token_in], TOKENS[order.token_out]
     with localcontext(EXACT):
@@ -233,7 +257,7 @@ def price(order: Order, pool: Pool, venue: VenueName, price_share: Decimal) -> Q
         share = amount_in / (reserve_in + amount_in)
         amount_out = floor_to_unit(reserve_in * price_now * share, token_out.decimals)
         if amount_out == 0:
-            raise InsufficientLiquidity(f"{to_wire(order.amount_in)} {token_in.symbol} buy no {token_out.symbol}")
+            raise AmountTooSmall(f"{to_wire(order.amount_in)} {token_in.symbol} buy no {token_out.symbol} on {venue}")
         return Quote(
             venue=venue,
             price=price_of(price_now, Decimal(1)),
@@ -246,9 +270,9 @@ def price(order: Order, pool: Pool, venue: VenueName, price_share: Decimal) -> Q
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
-def _signature(content: str) -> str:
+def _signature(content: bytes) -> str:
     """Stands for the transaction's signature: 64 bytes in base58, as on Solana; the same for the same content."""
-    number, digits = int.from_bytes(sha512(content.encode()).digest(), "big"), ""
+    number, digits = int.from_bytes(sha512(content).digest(), "big"), ""
     while number:
         number, digit = divmod(number, 58)
         digits = _BASE58[digit] + digits

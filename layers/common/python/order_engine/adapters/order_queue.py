@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from order_engine.aws import reaching
+from order_engine.limits import QUEUE
 
 
 class SqsOrderQueue:
@@ -16,7 +17,7 @@ class SqsOrderQueue:
 
     def send(self, order_id: UUID, delay_seconds: int = 0) -> None:
         """See `ports.OrderQueue`."""
-        with reaching("order queue"):
+        with reaching("order queue", QUEUE):
             self._sqs.send_message(
                 QueueUrl=self._queue_url, MessageBody=json.dumps({"orderId": str(order_id)}), DelaySeconds=delay_seconds
             )

@@ -4,18 +4,20 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from order_engine import limits
 from order_engine.aws import code_of
 from order_engine.errors import SocketGone, SocketUnreachable
 
 
 class GatewaySockets:
-    """Implements `ports.Sockets`. The client's time limits bound a post."""
+    """Implements `ports.Sockets`."""
 
     def __init__(self, management_api: Any) -> None:
         self._api = management_api
 
     def post(self, connection_id: str, message: str) -> None:
         """See `ports.Sockets`."""
+        limits.require("socket", limits.POST)
         try:
             self._api.post_to_connection(ConnectionId=connection_id, Data=message.encode())
         except ClientError as error:

@@ -1,146 +1,323 @@
-"""The subscribers in DynamoDB: each in its order's journal item and, by connection ID, in a table that tells
-what order a connection watches."""
+"""The subscribers in DynamoDB: in pages of their order and, by connection ID, in a table that tells where each is kept.
 
-from datetime import timedelta
+Page 0 is the order's journal item. The others are items with the key orderId and page (1, 2 …), and with sequence (the
+last event that was fanned out on the page), subscribers (a map by connection ID, as in the journal's item) and
+expiresAt. An order with such pages is marked `crowded` before anyone enters one.
+"""
+
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from botocore.exceptions import ClientError
 
-from order_engine.adapters.journal_item import key_of, subscriber_of
+from order_engine import limits
+from order_engine.adapters.journal_item import in_seconds, is_set, key_of, subscribers_of
 from order_engine.aws import code_of, reaching
-from order_engine.errors import TooManySubscribers, UnknownOrder
+from order_engine.errors import ServiceUnavailable, TooManySubscribers, UnknownOrder
 from order_engine.orders import Subscriber
 
 # API Gateway closes a WebSocket connection after two hours at the latest (its quota "connection duration").
 LIFETIME = timedelta(hours=2)
 
-# An item has 400 KB at the most; 500 subscribers take some 60 KB of it, an order's events under 10 KB.
-MOST_SUBSCRIBERS = 500
+# A write costs a unit for each KB of its item: a full page has three of them, an order's events as many at the most.
+PAGE_SIZE = 20
+PAGES = 25  # page 0 included; all but it are looked through by one Query, which ends at 1 MB
+MOST_SUBSCRIBERS = PAGE_SIZE * PAGES
+
+# How often a place on a page is looked for, where others were quicker each time.
+_TRIES = 10
 
 
 class DynamoSubscribers:
     """Implements `ports.Subscribers`."""
 
-    def __init__(self, dynamodb: Any, table: str, journal_table: str) -> None:
+    def __init__(self, dynamodb: Any, connections_table: str, pages_table: str, journal_table: str) -> None:
         self._dynamodb = dynamodb
-        self._table = table
+        self._connections_table = connections_table
+        self._pages_table = pages_table
         self._journal_table = journal_table
+        self._pool = ThreadPoolExecutor(8, "page")  # which starts its threads when it needs them
 
-    def join(self, subscriber: Subscriber) -> None:
-        """See `ports.Subscribers`. The table's row is written last: a refused subscriber leaves none."""
-        row = {
-            "connectedAt": {"S": subscriber.connected_at.isoformat()},
-            "sentThrough": {"N": str(subscriber.sent_through)},
-            "generation": {"N": str(subscriber.generation)},
-        }
-        joined = self._update(
-            subscriber.order_id,
-            subscriber.connection_id,
-            "SET subscribers.#connection = :row",
-            "attribute_exists(orderId) AND size(subscribers) < :most",
-            {":row": {"M": row}, ":most": {"N": str(MOST_SUBSCRIBERS)}},
-        )
-        if joined is None:
-            raise TooManySubscribers
-        with reaching("subscribers"):
+    def join(self, subscriber: Subscriber) -> Subscriber:
+        """See `ports.Subscribers`. The connection's row is written last: a refused subscriber leaves none."""
+        order = self._order(subscriber.order_id)
+        first = replace(subscriber, page=0)
+        kept = first if _has_room(order) and self._enter(first) else self._enter_further(subscriber, order)
+        with reaching("subscribers", limits.DYNAMODB):
             self._dynamodb.put_item(
-                TableName=self._table,
+                TableName=self._connections_table,
                 Item={
-                    "connectionId": {"S": subscriber.connection_id},
-                    "orderId": {"S": str(subscriber.order_id)},
-                    "expiresAt": {"N": str(int((subscriber.connected_at + LIFETIME).timestamp()))},
+                    "connectionId": {"S": kept.connection_id},
+                    "orderId": {"S": str(kept.order_id)},
+                    "page": {"N": str(kept.page)},
+                    "expiresAt": in_seconds(kept.connected_at + LIFETIME),
                 },
             )
+        return kept
+
+    def find(self, connection_id: str) -> Subscriber | None:
+        """See `ports.Subscribers`."""
+        with reaching("subscribers", limits.DYNAMODB):
+            answer = self._dynamodb.get_item(
+                TableName=self._connections_table, Key={"connectionId": {"S": connection_id}}, ConsistentRead=True
+            )
+        if "Item" not in answer:
+            return None
+        row = answer["Item"]
+        return Subscriber(
+            order_id=UUID(row["orderId"]["S"]),
+            connection_id=connection_id,
+            connected_at=datetime.fromtimestamp(int(row["expiresAt"]["N"]), UTC) - LIFETIME,
+            page=int(row.get("page", {"N": "0"})["N"]),  # an earlier release's rows have none
+        )
+
+    def read(self, subscriber: Subscriber) -> Subscriber | None:
+        """See `ports.Subscribers`."""
+        with reaching("subscribers", limits.DYNAMODB):
+            answer = self._dynamodb.get_item(**self._place(subscriber.order_id, subscriber.page), ConsistentRead=True)
+        kept = subscribers_of(answer["Item"]) if "Item" in answer else ()
+        return next((one for one in kept if one.connection_id == subscriber.connection_id), None)
 
     def hand_over(self, subscriber: Subscriber, through: int) -> bool:
         """See `ports.Subscribers`."""
-        written = self._change(
+        # The order's item says what has been appended, a page's what has been fanned out on it, which may be less.
+        unmoved = "#sequence <= :through" if subscriber.page else "#sequence = :through"
+        written, _ = self._update(
             subscriber.order_id,
-            subscriber.connection_id,
+            subscriber.page,
             "SET subscribers.#connection.liveAfter = :through, subscribers.#connection.sentThrough = :through",
-            "#sequence = :through AND subscribers.#connection.generation = :generation",
+            f"{unmoved} AND subscribers.#connection.generation = :generation",
+            {"#sequence": "sequence", "#connection": subscriber.connection_id},
             {":through": {"N": str(through)}, ":generation": {"N": str(subscriber.generation)}},
         )
-        return written is not None
+        return written
 
-    def take_back(self, subscriber: Subscriber, sent_through: int) -> Subscriber | None:
-        """See `ports.Subscribers`."""
-        written = self._change(
+    def turn(self, order_id: UUID, sequence: int) -> tuple[Subscriber, ...]:
+        """See `ports.Subscribers`. All pages at once."""
+        pages = _numbers(self._query(order_id))
+        turned = [limits.submit(self._pool, self._turn_page, order_id, page, sequence) for page in pages]
+        return tuple(one for page in turned for one in page.result())
+
+    def take_back(self, subscribers: Sequence[Subscriber]) -> list[Subscriber]:
+        """See `ports.Subscribers`. More than a page has are only on page 0 as an earlier release has filled it."""
+        return [
+            taken
+            for start in range(0, len(subscribers), PAGE_SIZE)
+            for taken in self._take_back(subscribers[start : start + PAGE_SIZE])
+        ]
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """See `ports.Subscribers`. The entry goes first: as long as it is there, the connection's row leads to it."""
+        self._update(
             subscriber.order_id,
-            subscriber.connection_id,
-            "SET subscribers.#connection.sentThrough = :through, "
-            "subscribers.#connection.generation = subscribers.#connection.generation + :one "
-            "REMOVE subscribers.#connection.liveAfter",
-            "attribute_exists(subscribers.#connection)",
-            {":through": {"N": str(sent_through)}, ":one": {"N": "1"}},
-        )
-        if written is None:
-            return None
-        row = written["subscribers"]["M"][subscriber.connection_id]["M"]
-        return subscriber_of(subscriber.order_id, subscriber.connection_id, row)
-
-    def order_of(self, connection_id: str) -> UUID | None:
-        """See `ports.Subscribers`."""
-        with reaching("subscribers"):
-            answer = self._dynamodb.get_item(
-                TableName=self._table, Key={"connectionId": {"S": connection_id}}, ConsistentRead=True
-            )
-        return UUID(answer["Item"]["orderId"]["S"]) if "Item" in answer else None
-
-    def leave(self, connection_id: str) -> None:
-        """See `ports.Subscribers`."""
-        with reaching("subscribers"):
-            answer = self._dynamodb.delete_item(
-                TableName=self._table, Key={"connectionId": {"S": connection_id}}, ReturnValues="ALL_OLD"
-            )
-        if "Attributes" not in answer:
-            return
-        self._change(
-            UUID(answer["Attributes"]["orderId"]["S"]),
-            connection_id,
+            subscriber.page,
             "REMOVE subscribers.#connection",
-            "attribute_exists(subscribers.#connection)",
+            "attribute_exists(subscribers.#connection)",  # which also keeps a missing item from being made
+            {"#connection": subscriber.connection_id},
         )
+        with reaching("subscribers", limits.DYNAMODB):
+            self._dynamodb.delete_item(
+                TableName=self._connections_table, Key={"connectionId": {"S": subscriber.connection_id}}
+            )
 
-    def _change(self, *update: Any) -> dict[str, Any] | None:
-        """Does what `_update` does for a subscriber that may be gone, with its order even (which has expired then)."""
-        try:
-            return self._update(*update)
-        except UnknownOrder:
-            return None
+    # --- joining --------------------------------------------------------------------------------------------------
 
-    def _update(
-        self,
-        order_id: UUID,
-        connection_id: str,
-        update: str,
-        condition: str,
-        values: dict[str, Any] | None = None,
-    ) -> dict[str, Any] | None:
-        """Updates a subscriber in its order's item; answers the item as it is then, None if the condition did not hold.
+    def _order(self, order_id: UUID) -> dict[str, Any]:
+        with reaching("journal", limits.DYNAMODB):
+            answer = self._dynamodb.get_item(TableName=self._journal_table, Key=key_of(order_id), ConsistentRead=True)
+        if "Item" not in answer:
+            raise UnknownOrder(str(order_id))
+        order: dict[str, Any] = answer["Item"]
+        return order
 
-        Raises UnknownOrder where there is no such item."""
-        names = {"#connection": connection_id}
-        if "#sequence" in condition:
-            names["#sequence"] = "sequence"
-        with reaching("journal"):
+    def _enter_further(self, subscriber: Subscriber, order: dict[str, Any]) -> Subscriber:
+        """Enters any page but 0; at random, so that simultaneous joins get into each other's way less."""
+        crowded = is_set(order, "crowded")
+        for _ in range(_TRIES):
+            with_room, there = self._pages_with_room(subscriber.order_id)
+            if not with_room and there == PAGES - 1:
+                raise TooManySubscribers
+            missing = [] if with_room else self._missing_pages(subscriber.order_id)
+            if not (with_room or missing):
+                continue  # somebody has just made the last one
+            if not crowded:
+                self._mark_crowded(subscriber.order_id)
+                crowded = True
+            kept = replace(subscriber, page=random.choice(with_room or missing[:1]))
+            if (missing and self._open(kept)) or self._enter(kept):
+                return kept
+        raise ServiceUnavailable(f"subscribers: {_TRIES} times others were quicker to join {subscriber.order_id}")
+
+    def _pages_with_room(self, order_id: UUID) -> tuple[list[int], int]:
+        """The pages but page 0 that have room, and how many there are with or without."""
+        answer = self._query(order_id, {":most": {"N": str(PAGE_SIZE)}}, FilterExpression="size(subscribers) < :most")
+        return _numbers(answer), answer["ScannedCount"]
+
+    def _missing_pages(self, order_id: UUID) -> list[int]:
+        """The pages that there are not yet, or no more."""
+        there = _numbers(self._query(order_id))
+        return [page for page in range(1, PAGES) if page not in there]
+
+    def _mark_crowded(self, order_id: UUID) -> None:
+        _, order = self._update(
+            order_id,
+            0,
+            "SET crowded = :crowded",
+            "attribute_exists(orderId) AND attribute_not_exists(crowded)",
+            values={":crowded": {"BOOL": True}},
+        )
+        if not order:
+            raise UnknownOrder(str(order_id))
+
+    def _enter(self, subscriber: Subscriber) -> bool:
+        """Enters the subscriber's page; False if that is full by now, or is no more."""
+        update, values = "SET subscribers.#connection = :row", {":row": _row(subscriber)}
+        if subscriber.page:
+            update += ", expiresAt = :expires_at"
+            values[":expires_at"] = in_seconds(subscriber.connected_at + LIFETIME)
+        written, item = self._update(
+            subscriber.order_id,
+            subscriber.page,
+            update,
+            "attribute_exists(orderId) AND size(subscribers) < :most",
+            {"#connection": subscriber.connection_id},
+            {**values, ":most": {"N": str(PAGE_SIZE)}},
+        )
+        return written or _is_in(item, subscriber)
+
+    def _open(self, subscriber: Subscriber) -> bool:
+        """Makes the subscriber's page, with it as the first; False if somebody else has made it."""
+        item = {
+            **self._place(subscriber.order_id, subscriber.page)["Key"],
+            "sequence": {"N": "0"},
+            "subscribers": {"M": {subscriber.connection_id: _row(subscriber)}},
+            "expiresAt": in_seconds(subscriber.connected_at + LIFETIME),
+        }
+        with reaching("subscribers", limits.DYNAMODB):
             try:
-                answer = self._dynamodb.update_item(
-                    TableName=self._journal_table,
-                    Key=key_of(order_id),
-                    UpdateExpression=update,
-                    ConditionExpression=condition,
-                    ExpressionAttributeNames=names,
-                    ReturnValues="ALL_NEW",
+                self._dynamodb.put_item(
+                    TableName=self._pages_table,
+                    Item=item,
+                    ConditionExpression="attribute_not_exists(orderId)",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                    **({"ExpressionAttributeValues": values} if values else {}),
                 )
             except ClientError as error:
                 if code_of(error) != "ConditionalCheckFailedException":
                     raise
-                if not error.response.get("Item"):
-                    raise UnknownOrder(str(order_id)) from error
-                return None
-        written: dict[str, Any] = answer["Attributes"]
-        return written
+                return _is_in(error.response.get("Item", {}), subscriber)
+        return True
+
+    # --- one page -------------------------------------------------------------------------------------------------
+
+    def _turn_page(self, order_id: UUID, page: int, sequence: int) -> tuple[Subscriber, ...]:
+        """Those on a page at the moment when it is at the sequence, or beyond it by an earlier call."""
+        _, item = self._update(
+            order_id,
+            page,
+            "SET #sequence = :sequence",
+            "#sequence < :sequence",
+            {"#sequence": "sequence"},
+            {":sequence": {"N": str(sequence)}},
+        )
+        return subscribers_of(item) if item else ()
+
+    def _take_back(self, subscribers: Sequence[Subscriber]) -> list[Subscriber]:
+        """One write for all of them; repeated without those that have left, if there are any."""
+        while subscribers:
+            entries = [f"subscribers.#c{number}" for number in range(len(subscribers))]
+            sets = [
+                f"{entry}.sentThrough = :s{number}, {entry}.generation = {entry}.generation + :one"
+                for number, entry in enumerate(entries)
+            ]
+            removes = [f"{entry}.liveAfter" for entry in entries]
+            sent_through = {f":s{number}": {"N": str(one.sent_through)} for number, one in enumerate(subscribers)}
+            written, item = self._update(
+                subscribers[0].order_id,
+                subscribers[0].page,
+                f"SET {', '.join(sets)} REMOVE {', '.join(removes)}",
+                " AND ".join(f"attribute_exists({entry})" for entry in entries),
+                {f"#c{number}": one.connection_id for number, one in enumerate(subscribers)},
+                {":one": {"N": "1"}, **sent_through},
+            )
+            kept = {one.connection_id: one for one in subscribers_of(item)} if item else {}
+            if written:
+                return [kept[one.connection_id] for one in subscribers]
+            subscribers = [one for one in subscribers if one.connection_id in kept]
+        return []
+
+    def _query(self, order_id: UUID, values: dict[str, Any] | None = None, **only: Any) -> dict[str, Any]:
+        """Looks the order's pages through, but for page 0. Returns their numbers only: with their subscribers an answer
+        has 70 KB, which take long to read."""
+        with reaching("subscribers", limits.DYNAMODB):
+            answer: dict[str, Any] = self._dynamodb.query(
+                TableName=self._pages_table,
+                KeyConditionExpression="orderId = :order",
+                ExpressionAttributeValues={":order": {"S": str(order_id)}, **(values or {})},
+                ProjectionExpression="page",
+                ConsistentRead=True,
+                **only,
+            )
+        return answer
+
+    def _update(
+        self,
+        order_id: UUID,
+        page: int,
+        update: str,
+        condition: str,
+        names: dict[str, str] | None = None,
+        values: dict[str, Any] | None = None,
+    ) -> tuple[bool, dict[str, Any]]:
+        """Updates a page's item, if the condition holds; returns whether it did, and the item as it is then, which is
+        empty if there is none."""
+        given = {"ExpressionAttributeNames": names, "ExpressionAttributeValues": values}
+        with reaching("subscribers", limits.DYNAMODB):
+            try:
+                answer = self._dynamodb.update_item(
+                    **self._place(order_id, page),
+                    UpdateExpression=update,
+                    ConditionExpression=condition,
+                    ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    **{name: value for name, value in given.items() if value},
+                )
+            except ClientError as error:
+                if code_of(error) != "ConditionalCheckFailedException":
+                    raise
+                return False, error.response.get("Item", {})
+        return True, answer["Attributes"]
+
+    def _place(self, order_id: UUID, page: int) -> dict[str, Any]:
+        """The table and the key of a page's item."""
+        if page == 0:
+            return {"TableName": self._journal_table, "Key": key_of(order_id)}
+        return {"TableName": self._pages_table, "Key": {**key_of(order_id), "page": {"N": str(page)}}}
+
+
+def _row(subscriber: Subscriber) -> dict[str, Any]:
+    """What a page keeps of a subscriber that joins."""
+    return {
+        "M": {
+            "connectedAt": {"S": subscriber.connected_at.isoformat()},
+            "sentThrough": {"N": str(subscriber.sent_through)},
+            "generation": {"N": str(subscriber.generation)},
+        }
+    }
+
+
+def _numbers(answer: dict[str, Any]) -> list[int]:
+    return [int(item["page"]["N"]) for item in answer["Items"]]
+
+
+def _has_room(item: dict[str, Any]) -> bool:
+    return len(item["subscribers"]["M"]) < PAGE_SIZE
+
+
+def _is_in(item: dict[str, Any], subscriber: Subscriber) -> bool:
+    """Whether a subscriber has entered a page already: by this very write, which botocore has repeated."""
+    return subscriber.connection_id in item.get("subscribers", {"M": {}})["M"]

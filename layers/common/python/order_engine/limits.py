@@ -1,0 +1,57 @@
+"""How long each call to the outside may take, on our side, and how much time an invocation has left for it.
+
+A call's limit covers all its tries and the pauses between them. No call begins whose limit exceeds what is left: its
+answer would come to nobody, and the function be stopped in the middle. docs/reliability.md adds the limits up.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from typing import ParamSpec, TypeVar
+
+from order_engine.errors import OutOfTime
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Seconds. `order_engine.aws.client` derives its time-outs from them.
+DYNAMODB = 5.0
+QUEUE = 5.0
+INVOKE = 1.5
+POST = 1.25
+HISTORY = 3.0
+
+# Seconds for all posts of one status together, and then for taking back the subscribers that were not reached.
+POSTS = 2.25
+TAKE_BACK = 0.75
+
+_left: ContextVar[Callable[[], float]] = ContextVar("left", default=lambda: math.inf)
+
+
+@contextmanager
+def invocation(seconds_left: Callable[[], float]) -> Iterator[None]:
+    """Bounds every call that is made inside by what `seconds_left` returns at that moment."""
+    token = _left.set(seconds_left)
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def seconds_left() -> float:
+    """What is left of this invocation; infinite outside of one."""
+    return _left.get()()
+
+
+def require(service: str, seconds: float) -> None:
+    """Raises OutOfTime if a call that may take so long can't be answered within this invocation."""
+    left = seconds_left()
+    if seconds > left:
+        raise OutOfTime(f"{service}: a call may take {seconds:g} s, and {max(left, 0):.1f} s are left")
+
+
+def submit(pool: Executor, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+    """Runs a call on a pool's thread, bounded by this invocation too."""
+    return pool.submit(copy_context().run, lambda: call(*args, **kwargs))
