@@ -8,7 +8,12 @@ from local.stack import LocalStack
 from tests.e2e.fates import UNRELIABLE
 from tests.e2e.system import System
 
-QUICK = {"VenueQuoteLatencyMs": "20-50", "VenueSwapLatencyMs": "100-200", "RetryBaseSeconds": "0"}
+QUICK = {
+    "VenueQuoteLatencyMs": "20-50",
+    "VenueSwapLatencyMs": "100-200",
+    "VenueValiditySeconds": "1",
+    "RetryBaseSeconds": "0",
+}
 
 
 @pytest.fixture(scope="session")

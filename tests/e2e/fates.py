@@ -1,12 +1,10 @@
-"""Orders whose luck at the mock venues is known beforehand, because it is drawn from their id."""
+"""Orders whose luck at the mock venues is known beforehand, because it is drawn from their clientOrderId."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from uuid import UUID
 
 from order_engine.adapters.mock_venues import Fate, Fault, VenueConditions, draw
 from order_engine.orders import VenueName
-from order_engine.submission import order_id_for
 
 UNRELIABLE = VenueConditions(error_rate=0.3, timeout_rate=0.3)
 REFUSALS = (Fault.ERROR, Fault.RATE_LIMIT)
@@ -16,11 +14,11 @@ REFUSALS = (Fault.ERROR, Fault.RATE_LIMIT)
 class Luck:
     """What will happen to an order at venues that are UNRELIABLE."""
 
-    order_id: UUID
+    client_order_id: str
 
     def at(self, venue: VenueName, attempt: int) -> Fate:
         """What one attempt meets at one venue."""
-        return draw(UNRELIABLE, self.order_id, attempt, venue)
+        return draw(UNRELIABLE, self.client_order_id, attempt, venue)
 
     def no_quotes(self, attempt: int) -> bool:
         """Neither venue gives a quote."""
@@ -42,4 +40,4 @@ class Luck:
 def client_order_id(label: str, wanted: Callable[[Luck], bool]) -> str:
     """A clientOrderId whose order will have this luck."""
     names = (f"{label} {number}" for number in range(1_000_000))
-    return next(name for name in names if wanted(Luck(order_id_for(name))))
+    return next(name for name in names if wanted(Luck(name)))

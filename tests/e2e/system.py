@@ -188,7 +188,7 @@ class System:
 def _function_of(process: psutil.Process) -> str | None:
     try:
         return process.environ().get("AWS_LAMBDA_FUNCTION_NAME")
-    except psutil.AccessDenied:  # PostgreSQL, which is somebody else
+    except psutil.Error:  # PostgreSQL, which is somebody else, or a process that has just ended
         return None
 
 

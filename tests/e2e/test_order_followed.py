@@ -90,7 +90,7 @@ def test_a_confirmed_order_gives_at_least_what_was_promised(system: System) -> N
 
 
 def test_postgresql_holds_exactly_what_the_client_saw(system: System) -> None:
-    asked = an_order(amountIn="1.234567891", slippageBps=75, clientOrderId="in PostgreSQL, too")
+    asked = an_order(amountIn="1.234567891", slippageBps=75, maxPriceImpactBps=900, clientOrderId="in PostgreSQL, too")
     life = system.life_of(asked)
     _, _, building, _, confirmed = life
 
@@ -104,6 +104,7 @@ def test_postgresql_holds_exactly_what_the_client_saw(system: System) -> None:
         "token_out": "USDC",
         "amount_in": Decimal("1.234567891"),
         "slippage_bps": 75,
+        "max_price_impact_bps": 900,
         "min_amount_out": Decimal(building["minAmountOut"]),
         "status": "confirmed",
         "venue": confirmed["venue"],

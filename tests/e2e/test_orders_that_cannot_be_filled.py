@@ -41,15 +41,18 @@ def test_an_order_that_asks_for_more_than_the_best_quote_sends_no_transaction(sy
 
 
 @pytest.mark.parametrize(
-    ("token_in", "token_out", "amount"),
-    [("SOL", "USDC", "1000000"), ("BONK", "MSOL", "0.00001")],
-    ids=["beyond the pools", "less than one base unit"],
+    ("token_in", "token_out", "amount", "code"),
+    [
+        ("SOL", "USDC", "1000000", "INSUFFICIENT_LIQUIDITY"),
+        ("SOL", "USDC", "10000", "PRICE_IMPACT_TOO_HIGH"),
+        ("BONK", "MSOL", "0.00001", "AMOUNT_TOO_SMALL"),
+    ],
 )
 def test_an_amount_that_no_pool_can_fill_fails_without_a_transaction(
-    system: System, token_in: str, token_out: str, amount: str
+    system: System, token_in: str, token_out: str, amount: str, code: str
 ) -> None:
     life = system.life_of(an_order(tokenIn=token_in, tokenOut=token_out, amountIn=amount))
 
     assert statuses(life) == ["pending", "routing", "failed"]
-    assert_failed_once(system, life, "INSUFFICIENT_LIQUIDITY")
+    assert_failed_once(system, life, code)
     assert system.chain_states(life[0]["orderId"]) == []

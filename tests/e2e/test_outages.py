@@ -22,7 +22,7 @@ VISIBILITY_TIMEOUT_SECONDS = "4"
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system that is slow enough for its workers to be killed in time, and quick to bring their orders back."""
-    latencies = {"VenueQuoteLatencyMs": "500-600", "VenueSwapLatencyMs": "800-1000"}
+    latencies = {"VenueQuoteLatencyMs": "500-600", "VenueSwapLatencyMs": "800-1000", "VenueValiditySeconds": "2"}
     with LocalStack(tmp_path_factory.mktemp("patient"), port=0, parameters=latencies) as stack:
         system = System(stack)
         hosts = FunctionHosts(stack.gateway, ROOT, stack.log)
@@ -144,17 +144,16 @@ def orders_held_back(system: System) -> Iterator[None]:
         lambda_.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
 
 
-def test_a_pending_order_among_the_dead_letters_ends_as_failed_and_is_never_executed(patient: System) -> None:
+def test_a_dead_letter_of_an_order_that_no_worker_took_up_goes_back(patient: System) -> None:
     with orders_held_back(patient):
         order_id = patient.submit(an_order())["orderId"]
+        patient.client("sqs").purge_queue(QueueUrl=patient.stack.outputs["OrdersQueueUrl"])
         send_dead_letter(patient, json.dumps({"orderId": order_id}))
-        with patient.watching(order_id) as watcher:
-            life = watcher.to_the_end()
-    wait_for(lambda: patient.messages_in("OrdersQueueUrl") == 0, "the order's own message is dealt with")
-
-    assert_given_up(patient, life, ["pending", "failed"])
+        wait_for(lambda: patient.messages_in("OrdersQueueUrl") == 1, "the order is back in its queue")
+        assert patient.journal_item(order_id)["status"]["S"] == "pending"
     with patient.watching(order_id) as watcher:
-        assert watcher.to_the_end() == life
+        assert statuses(watcher.to_the_end()) == FIVE
+    assert patient.messages_in("DeadLettersQueueUrl") == 0
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ from order_engine.aws import client
 from local.postgres import EmbeddedPostgres
 from tests.support.local_aws import LocalGateway, OneAtATime, create_table
 
-JOURNAL, CONNECTIONS, CHAIN = "journal", "connections", "chain"
+JOURNAL, CLIENT_ORDER_IDS = "journal", "client-order-ids"
+CONNECTIONS, SUBSCRIBER_PAGES = "connections", "subscriber-pages"
+CHAIN = "chain"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,9 @@ def dynamodb(aws: None) -> Any:
     """DynamoDB with the template's tables."""
     dynamodb = client("dynamodb")
     create_table(dynamodb, JOURNAL, "JournalTable")
+    create_table(dynamodb, CLIENT_ORDER_IDS, "ClientOrderIdsTable")
     create_table(dynamodb, CONNECTIONS, "ConnectionsTable")
+    create_table(dynamodb, SUBSCRIBER_PAGES, "SubscriberPagesTable")
     create_table(dynamodb, CHAIN, "ChainTable")
     return OneAtATime(dynamodb)
 

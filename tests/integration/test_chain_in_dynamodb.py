@@ -1,17 +1,18 @@
-"""The mock chain against DynamoDB: an order lands at most once, and what is dead stays dead."""
+"""The mock chain against DynamoDB: an order lands at most once, only time kills, and what is dead stays dead."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import pytest
-from order_engine.adapters.mock_chain import Execution, MockChain, Pending
+from order_engine import limits
+from order_engine.adapters.mock_chain import Execution, InFlight, MockChain
 from order_engine.adapters.mock_venues import MockVenue, VenueConditions
-from order_engine.errors import ServiceUnavailable
-from order_engine.orders import Landed, Outlook, Reverted, Transaction, VenueName
+from order_engine.errors import FailureCode, OutOfTime, ServiceUnavailable
+from order_engine.orders import Dead, Landed, Order, Pending, Reverted, Transaction, Unknown, VenueName
 
 from tests.integration.conftest import CHAIN
 from tests.support.builders import START, a_quote, a_transaction, an_order
@@ -19,11 +20,17 @@ from tests.support.fakes import FixedClock
 from tests.support.local_aws import AnswerLost
 
 LANDED = Landed(Decimal("1489.000001"), Decimal("148.9000001"))
+TOO_LITTLE = Decimal("1482.549999")
+REVERTED = Reverted(
+    "the swap would give 1482.549999 USDC, less than minAmountOut 1482.55", FailureCode.SLIPPAGE_EXCEEDED
+)
+VALID_UNTIL = START + timedelta(seconds=10)
 LATER = START + timedelta(seconds=3)
+EXPIRED = VALID_UNTIL + timedelta(microseconds=1)
 
 
-def execution(reverted: str | None = None) -> Execution:
-    return Execution(START, LANDED.amount_out, LANDED.executed_price, reverted)
+def execution(lands_at: datetime = START, amount_out: Decimal = LANDED.amount_out) -> Execution:
+    return Execution(lands_at, amount_out, LANDED.executed_price)
 
 
 @pytest.fixture
@@ -31,15 +38,19 @@ def chain(dynamodb: Any) -> MockChain:
     return MockChain(dynamodb, CHAIN)
 
 
+def valid(order: Order, attempt: int = 1) -> Transaction:
+    return a_transaction(order, attempt, valid_until=VALID_UNTIL)
+
+
 @pytest.fixture
 def transaction() -> Transaction:
-    return a_transaction(an_order())
+    return valid(an_order())
 
 
-def sent(chain: MockChain, transaction: Transaction, how: Execution | None = None) -> Pending:
-    pending = chain.send(transaction, how or execution())
-    assert pending is not None
-    return pending
+def sent(chain: MockChain, transaction: Transaction, how: Execution | None = None) -> InFlight:
+    in_flight = chain.send(transaction, how or execution(), START)
+    assert isinstance(in_flight, InFlight)
+    return in_flight
 
 
 def at_once(*calls: Callable[[], object]) -> list[object]:
@@ -48,169 +59,319 @@ def at_once(*calls: Callable[[], object]) -> list[object]:
 
 
 def test_a_transaction_that_was_never_sent_is_unknown(chain: MockChain) -> None:
-    assert chain.look_up("nowhere") is Outlook.UNKNOWN
+    assert chain.look_up("nowhere") == Unknown()
 
 
-def test_a_transaction_is_pending_until_its_time_has_come_and_then_lands_to_the_last_digit(
+def test_a_transaction_is_in_flight_until_its_time_has_come_and_then_lands_to_the_last_digit(
     chain: MockChain, transaction: Transaction
 ) -> None:
-    pending = sent(chain, transaction)
+    in_flight = sent(chain, transaction)
+
+    assert chain.look_up(transaction.tx_hash) == in_flight
+    assert in_flight.lands_at
+    assert abs(in_flight.lands_at - START) < timedelta(milliseconds=1)
+    assert chain.land(in_flight) == chain.look_up(transaction.tx_hash) == LANDED
+
+
+def test_a_swap_for_less_than_its_floor_ends_reverted_and_says_why(chain: MockChain, transaction: Transaction) -> None:
+    sent(chain, transaction, execution(amount_out=TOO_LITTLE))
     found = chain.look_up(transaction.tx_hash)
 
-    assert isinstance(found, Pending)
-    assert (found.tx_hash, found.ends_as) == (transaction.tx_hash, "landed")
-    assert abs(found.lands_at - START) < timedelta(milliseconds=1)
-    assert chain.land(pending) == chain.look_up(transaction.tx_hash) == LANDED
+    assert isinstance(found, InFlight)
+    assert chain.land(found) == chain.look_up(transaction.tx_hash) == REVERTED
 
 
-def test_a_refused_swap_ends_reverted_with_its_reason(chain: MockChain, transaction: Transaction) -> None:
-    pending = sent(chain, transaction, execution("less than minAmountOut"))
+def test_a_swap_that_gives_nothing_ends_reverted_even_without_a_floor(chain: MockChain) -> None:
+    transaction = valid(an_order()).model_copy(update={"min_amount_out": Decimal(0)})
 
-    assert chain.land(pending) == chain.look_up(transaction.tx_hash) == Reverted("less than minAmountOut")
+    ended = chain.land(sent(chain, transaction, execution(amount_out=Decimal(0))))
 
-
-def test_a_transaction_that_somebody_looked_up_ends_as_it_was_sent(chain: MockChain, transaction: Transaction) -> None:
-    sent(chain, transaction, execution("less than minAmountOut"))
-    found = chain.look_up(transaction.tx_hash)
-
-    assert isinstance(found, Pending)
-    assert chain.land(found) == Reverted("less than minAmountOut")
+    assert ended == Reverted("the swap would give no USDC", FailureCode.SLIPPAGE_EXCEEDED)
 
 
 def test_a_transaction_sent_again_changes_nothing(chain: MockChain, transaction: Transaction) -> None:
-    pending = sent(chain, transaction)
-    assert chain.send(transaction, Execution(LATER, Decimal(1), Decimal(1), None)) is None
+    in_flight = sent(chain, transaction)
+    assert chain.send(transaction, execution(LATER, Decimal(2000)), START) == in_flight
 
-    chain.land(pending)
+    chain.land(in_flight)
 
-    assert chain.send(transaction, execution()) is None
+    assert chain.send(transaction, execution(), START) == LANDED
     assert chain.look_up(transaction.tx_hash) == LANDED
 
 
 def test_landing_twice_is_landing_once(chain: MockChain, transaction: Transaction) -> None:
-    pending = sent(chain, transaction)
+    in_flight = sent(chain, transaction)
 
-    assert at_once(*[lambda: chain.land(pending)] * 4) == [LANDED] * 4
+    assert at_once(*[lambda: chain.land(in_flight)] * 4) == [LANDED] * 4
 
 
 def test_of_an_orders_transactions_at_once_exactly_one_is_taken(chain: MockChain) -> None:
     order = an_order()
-    attempts = [a_transaction(order, attempt=number) for number in range(1, 6)]
+    attempts = [valid(order, number) for number in range(1, 6)]
 
-    taken = at_once(*[partial(chain.send, one, execution()) for one in attempts])
+    taken = at_once(*[partial(chain.send, one, execution(), START) for one in attempts])
 
-    assert len([one for one in taken if one is not None]) == 1
-    assert len([one for one in attempts if chain.look_up(one.tx_hash) is not Outlook.UNKNOWN]) == 1
+    assert len([one for one in taken if isinstance(one, InFlight)]) == 1
+    assert taken.count(Unknown()) == 4
+    assert [chain.look_up(one.tx_hash) for one in attempts] == taken
 
 
 def test_an_order_whose_swap_has_landed_gets_no_second_one(chain: MockChain) -> None:
     order = an_order()
-    chain.land(sent(chain, a_transaction(order, attempt=1)))
+    chain.land(sent(chain, valid(order, 1)))
 
-    assert chain.send(a_transaction(order, attempt=2), execution()) is None
-    assert chain.look_up(a_transaction(order, attempt=2).tx_hash) is Outlook.UNKNOWN
+    assert chain.send(valid(order, 2), execution(), START) == Unknown()
+    assert chain.look_up(valid(order, 2).tx_hash) == Unknown()
 
 
 def test_orders_do_not_get_in_each_others_way(chain: MockChain) -> None:
     for _ in range(3):
-        assert chain.land(sent(chain, a_transaction(an_order()))) == LANDED
+        assert chain.land(sent(chain, valid(an_order()))) == LANDED
 
 
-# --- declared dead --------------------------------------------------------------------------------------------
+# --- validity -------------------------------------------------------------------------------------------------
 
 
-def test_a_transaction_declared_dead_before_it_arrived_never_lands(chain: MockChain, transaction: Transaction) -> None:
-    assert chain.declare_dead(transaction, START) is Outlook.DEAD
+def test_a_transaction_that_arrives_in_its_last_moment_is_taken_and_one_that_arrives_after_it_is_not(
+    chain: MockChain,
+) -> None:
+    last, late = valid(an_order()), valid(an_order())
 
-    assert chain.send(transaction, execution()) is None
-    assert chain.look_up(transaction.tx_hash) is Outlook.DEAD
+    assert isinstance(chain.send(last, execution(VALID_UNTIL), VALID_UNTIL), InFlight)
+    assert chain.send(late, execution(EXPIRED), EXPIRED) == Unknown()
+    assert chain.look_up(late.tx_hash) == Unknown()
 
 
-def test_a_transaction_declared_dead_before_its_time_never_lands_and_makes_room_for_the_next(chain: MockChain) -> None:
+def test_a_transaction_that_landed_is_found_so_by_whoever_sends_it_after_its_validity(
+    chain: MockChain, transaction: Transaction
+) -> None:
+    chain.land(sent(chain, transaction))
+
+    assert chain.send(transaction, execution(EXPIRED), EXPIRED) == LANDED
+
+
+def test_a_transaction_whose_time_comes_after_its_validity_never_lands(
+    chain: MockChain, transaction: Transaction
+) -> None:
+    in_flight = sent(chain, transaction, execution(EXPIRED))
+
+    assert in_flight.lands_at is None
+    assert chain.look_up(transaction.tx_hash) == in_flight
+    assert chain.declare_dead(transaction, EXPIRED + timedelta(days=1)) == Dead()
+
+
+@pytest.mark.parametrize("seen", [False, True])
+@pytest.mark.parametrize("moment", [START, VALID_UNTIL])
+def test_nothing_can_be_declared_dead_before_its_validity_has_passed(
+    chain: MockChain, transaction: Transaction, seen: bool, moment: datetime
+) -> None:
+    if seen:
+        sent(chain, transaction, execution(EXPIRED))
+    before = chain.look_up(transaction.tx_hash)
+
+    assert chain.declare_dead(transaction, moment) == Pending()
+    assert chain.look_up(transaction.tx_hash) == before
+    if not seen:
+        assert chain.land(sent(chain, transaction)) == LANDED
+
+
+def test_a_transaction_that_was_never_seen_is_dead_after_its_validity_and_stays_so(
+    chain: MockChain, transaction: Transaction
+) -> None:
+    assert chain.declare_dead(transaction, EXPIRED) == Dead()
+
+    assert chain.send(transaction, execution(), START) == Dead()  # by a worker whose clock is slow
+    assert chain.look_up(transaction.tx_hash) == Dead()
+    assert chain.declare_dead(transaction, EXPIRED) == Dead()
+
+
+def test_a_transaction_that_died_in_flight_never_lands_and_makes_room_for_the_next(chain: MockChain) -> None:
     order = an_order()
-    first, second = a_transaction(order, attempt=1), a_transaction(order, attempt=2)
-    pending = sent(chain, first, Execution(LATER, LANDED.amount_out, LANDED.executed_price, None))
+    first, second = valid(order, 1), valid(order, 2)
+    in_flight = sent(chain, first, execution(EXPIRED))
 
-    assert chain.declare_dead(first, START) is Outlook.DEAD
-    assert chain.land(pending) is Outlook.DEAD
+    assert chain.declare_dead(first, EXPIRED) == Dead()
+    assert chain.land(in_flight) == Dead()
     assert chain.land(sent(chain, second)) == LANDED
 
 
-def test_a_transaction_whose_time_has_come_lands_instead_of_dying(chain: MockChain, transaction: Transaction) -> None:
+@pytest.mark.parametrize("moment", [LATER, EXPIRED])
+def test_a_transaction_whose_time_has_come_lands_instead_of_dying(
+    chain: MockChain, transaction: Transaction, moment: datetime
+) -> None:
     sent(chain, transaction)
 
-    assert chain.declare_dead(transaction, LATER) == LANDED
+    assert chain.declare_dead(transaction, moment) == LANDED
     assert chain.look_up(transaction.tx_hash) == LANDED
 
 
-@pytest.mark.parametrize(("reason", "end"), [(None, LANDED), ("too little", Reverted("too little"))])
-def test_a_transaction_that_has_ended_can_not_be_declared_dead(
-    chain: MockChain, transaction: Transaction, reason: str | None, end: object
+def test_a_transaction_in_flight_whose_time_has_not_come_can_not_be_stopped(
+    chain: MockChain, transaction: Transaction
 ) -> None:
-    chain.land(sent(chain, transaction, execution(reason)))
+    in_flight = sent(chain, transaction, execution(LATER))
 
-    assert chain.declare_dead(transaction, START) == end
+    assert chain.declare_dead(transaction, START) == Pending()
+    assert chain.land(in_flight) == LANDED
+
+
+@pytest.mark.parametrize(("amount_out", "end"), [(LANDED.amount_out, LANDED), (TOO_LITTLE, REVERTED)])
+def test_a_transaction_that_has_ended_can_not_be_declared_dead(
+    chain: MockChain, transaction: Transaction, amount_out: Decimal, end: object
+) -> None:
+    chain.land(sent(chain, transaction, execution(amount_out=amount_out)))
+
+    assert chain.declare_dead(transaction, EXPIRED) == end
     assert chain.look_up(transaction.tx_hash) == end
 
 
-def test_a_transaction_may_be_declared_dead_twice(chain: MockChain, transaction: Transaction) -> None:
-    assert chain.declare_dead(transaction, START) is chain.declare_dead(transaction, START) is Outlook.DEAD
-
-
-def test_a_death_whose_answer_was_lost_is_a_death(chain: MockChain, transaction: Transaction, dynamodb: Any) -> None:
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_death_whose_answer_was_lost_is_a_death(
+    chain: MockChain, transaction: Transaction, dynamodb: Any, seen: bool
+) -> None:
     stuttering = MockChain(AnswerLost(dynamodb), CHAIN)
-    sent(chain, transaction, Execution(LATER, LANDED.amount_out, LANDED.executed_price, None))
+    if seen:
+        sent(chain, transaction, execution(EXPIRED))
 
-    assert stuttering.declare_dead(transaction, START) is Outlook.DEAD
-
-
-def test_of_landing_and_dying_at_once_both_sides_are_told_the_same_end(chain: MockChain) -> None:
-    for _ in range(10):
-        transaction = a_transaction(an_order())
-        pending = sent(chain, transaction, Execution(LATER, LANDED.amount_out, LANDED.executed_price, None))
-
-        ends = at_once(partial(chain.land, pending), partial(chain.declare_dead, transaction, START))
-
-        assert ends[0] == ends[1] == chain.look_up(transaction.tx_hash)
-        assert ends[0] in (LANDED, Outlook.DEAD)
+    assert stuttering.declare_dead(transaction, EXPIRED) == Dead()
 
 
-def test_of_arriving_and_dying_at_once_nothing_that_was_called_dead_can_land(chain: MockChain) -> None:
-    for _ in range(10):
-        transaction = a_transaction(an_order())
+class Interrupted:
+    """A client after whose first look-up something happens."""
 
-        taken, end = at_once(
-            partial(chain.send, transaction, Execution(LATER, Decimal(1), Decimal(1), None)),
-            partial(chain.declare_dead, transaction, START),
-        )
+    def __init__(self, client: Any, happens: Callable[[], object]) -> None:
+        self._client = client
+        self._happens = [happens]
 
-        assert end is Outlook.DEAD
-        assert taken is None or (isinstance(taken, Pending) and chain.land(taken) is Outlook.DEAD)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def get_item(self, **arguments: Any) -> Any:
+        answer = self._client.get_item(**arguments)
+        while self._happens:
+            self._happens.pop()()
+        return answer
 
 
-def test_a_chain_that_does_not_answer_is_a_service_that_is_away(dynamodb: Any, transaction: Transaction) -> None:
-    chain = MockChain(dynamodb, "no such table")
+@pytest.mark.parametrize(("lands_at", "end"), [(LATER, LANDED), (EXPIRED, Dead())])
+def test_a_transaction_that_arrives_while_it_is_about_to_be_declared_dead_ends_as_it_would_have(
+    chain: MockChain, transaction: Transaction, dynamodb: Any, lands_at: datetime, end: object
+) -> None:
+    """It was sent in time, by a worker whose clock is slow."""
+    arrives = partial(sent, chain, transaction, execution(lands_at))
 
-    for call in (
-        lambda: chain.send(transaction, execution()),
+    assert MockChain(Interrupted(dynamodb, arrives), CHAIN).declare_dead(transaction, EXPIRED) == end
+    assert chain.look_up(transaction.tx_hash) == end
+
+
+# --- an earlier release, which knew no validity ---------------------------------------------------------------
+
+
+def sent_by_an_earlier_release(dynamodb: Any, transaction: Transaction, lands_at: datetime) -> None:
+    item = {
+        "id": {"S": transaction.tx_hash},
+        "orderId": {"S": str(transaction.order_id)},
+        "venue": {"S": "raydium"},
+        "state": {"S": "sent"},
+        "landsAt": {"N": str(int(lands_at.timestamp() * 1000))},
+        "amountOut": {"S": "1489.000001"},
+        "executedPrice": {"S": "148.9000001"},
+    }
+    guard = {"id": {"S": f"order#{transaction.order_id}"}, "txHash": {"S": transaction.tx_hash}}
+    for each in (item, guard):
+        dynamodb.put_item(TableName=CHAIN, Item=each)
+
+
+@pytest.mark.parametrize(("moment", "end"), [(START, Dead()), (LATER, LANDED)])
+def test_a_transaction_of_an_earlier_release_lands_at_its_time_or_is_stopped_before(
+    chain: MockChain, dynamodb: Any, moment: datetime, end: object
+) -> None:
+    transaction = a_transaction(an_order())
+    sent_by_an_earlier_release(dynamodb, transaction, LATER)
+
+    assert chain.declare_dead(transaction, moment) == end
+
+
+def test_a_transaction_that_lands_while_it_is_about_to_be_declared_dead_has_landed(
+    chain: MockChain, dynamodb: Any
+) -> None:
+    transaction = a_transaction(an_order())
+    sent_by_an_earlier_release(dynamodb, transaction, LATER)
+    lands = partial(chain.land, InFlight(transaction.tx_hash, LATER, "landed"))
+
+    assert MockChain(Interrupted(dynamodb, lands), CHAIN).declare_dead(transaction, START) == LANDED
+    assert chain.look_up(transaction.tx_hash) == LANDED
+    assert chain.send(a_transaction(an_order(order_id=transaction.order_id), 2), execution(), START) == Unknown()
+
+
+def test_a_transaction_of_an_earlier_release_that_was_not_sent_is_not_sent_any_more(chain: MockChain) -> None:
+    transaction = a_transaction(an_order())
+
+    assert chain.send(transaction, execution(), START) == Unknown()
+    assert chain.declare_dead(transaction, START) == Dead()
+
+
+# --- the service, and the venue on it -------------------------------------------------------------------------
+
+
+def every_call(chain: MockChain, transaction: Transaction) -> list[Callable[[], object]]:
+    return [
+        lambda: chain.send(transaction, execution(), START),
+        lambda: chain.send(transaction, execution(), EXPIRED),
         lambda: chain.look_up("hash"),
-        lambda: chain.land(Pending("hash", START, "landed")),
-        lambda: chain.declare_dead(transaction, START),
-    ):
+        lambda: chain.land(InFlight("hash", START, "landed")),
+        lambda: chain.declare_dead(transaction, EXPIRED),
+    ]
+
+
+def test_a_chain_that_does_not_respond_is_a_service_that_is_unavailable(
+    dynamodb: Any, transaction: Transaction
+) -> None:
+    for call in every_call(MockChain(dynamodb, "no such table"), transaction):
         with pytest.raises(ServiceUnavailable):
             call()
 
 
-def test_a_venue_forgets_nothing_when_its_function_does(chain: MockChain, dynamodb: Any) -> None:
-    conditions = VenueConditions(swap_latency_ms=(5000, 5000))
-    clock = FixedClock()
-    order = an_order()
-    first = MockVenue(VenueName.RAYDIUM, chain, clock, conditions)
-    transaction = first.build(order, 1, a_quote(), Decimal(1))
-    assert first.submit(transaction, wait_seconds=0) is Outlook.PENDING
+def test_no_call_is_begun_that_may_outlast_the_invocation(chain: MockChain, transaction: Transaction) -> None:
+    with limits.invocation(lambda: limits.DYNAMODB - 0.1):
+        for call in every_call(chain, transaction):
+            with pytest.raises(OutOfTime):
+                call()
 
+
+SLOW = VenueConditions(swap_latency_ms=(5000, 5000))
+
+
+def journaled(transaction: Transaction) -> Transaction:
+    """What another worker reads in the journal."""
+    return Transaction.model_validate_json(transaction.to_json())
+
+
+def test_a_worker_that_did_not_build_a_transaction_can_send_follow_and_abandon_it(
+    chain: MockChain, dynamodb: Any
+) -> None:
+    clock, order = FixedClock(), an_order()
+    transaction = MockVenue(VenueName.RAYDIUM, chain, clock, SLOW).build(order, 1, a_quote(), Decimal(1))
+    other = MockVenue(VenueName.RAYDIUM, MockChain(dynamodb, CHAIN), clock, SLOW)
+    read = journaled(transaction)
+
+    assert read == transaction
+    assert other.status(read, wait_seconds=0) == Unknown()
+    assert other.abandon(read) == Pending()
+    assert other.submit(read, wait_seconds=0) == Pending()
+    assert other.abandon(read) == Pending()
     clock.advance(6)
-    second = MockVenue(VenueName.RAYDIUM, MockChain(dynamodb, CHAIN), clock, conditions)
+    assert isinstance(other.status(read, wait_seconds=0), Landed)
+    assert isinstance(other.abandon(read), Landed)
 
-    assert isinstance(second.status(transaction.tx_hash, wait_seconds=0), Landed)
-    assert isinstance(second.abandon(transaction), Landed)
+
+def test_a_transaction_that_was_lost_dies_with_its_validity_for_every_worker(chain: MockChain, dynamodb: Any) -> None:
+    clock, order = FixedClock(), an_order()
+    transaction = MockVenue(VenueName.RAYDIUM, chain, clock, SLOW).build(order, 1, a_quote(), Decimal(1))
+    other = MockVenue(VenueName.RAYDIUM, MockChain(dynamodb, CHAIN), clock, SLOW)
+
+    clock.advance(10)
+    assert other.abandon(journaled(transaction)) == Pending()
+    clock.advance(0.001)
+    assert other.submit(journaled(transaction), wait_seconds=0) == Unknown()
+    assert other.abandon(journaled(transaction)) == Dead()
+    assert other.submit(journaled(transaction), wait_seconds=0) == Dead()

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,6 +12,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from order_engine import engine
+from order_engine.adapters.journal import DynamoJournal
 from order_engine.aws import client
 from order_engine.observability import logger
 from order_engine.submission import MAX_BODY_BYTES
@@ -21,8 +23,9 @@ from functions.route_execute import app as route_execute
 from functions.submit import app as submit
 from functions.ws_connect import app as ws_connect
 from local.postgres import EmbeddedPostgres
-from tests.integration.conftest import CHAIN, CONNECTIONS, JOURNAL
+from tests.integration.conftest import CHAIN, CLIENT_ORDER_IDS, CONNECTIONS, JOURNAL, SUBSCRIBER_PAGES
 from tests.support.builders import LambdaContext, accepted, an_order, http_event, socket_event, sqs_event
+from tests.support.database import Connections
 from tests.support.local_aws import LocalGateway
 
 # Powertools says so at every invocation that counts nothing; observability.py ignores it, but pytest resets filters.
@@ -99,7 +102,9 @@ def deployment(
     queue_url = client("sqs").create_queue(QueueName=f"orders-{uuid4()}")["QueueUrl"]
     environment = {
         "JOURNAL_TABLE": JOURNAL,
+        "CLIENT_ORDER_IDS_TABLE": CLIENT_ORDER_IDS,
         "CONNECTIONS_TABLE": CONNECTIONS,
+        "SUBSCRIBER_PAGES_TABLE": SUBSCRIBER_PAGES,
         "CHAIN_TABLE": CHAIN,
         "ORDERS_QUEUE_URL": queue_url,
         "NOTIFY_FUNCTION": "notify",
@@ -113,10 +118,11 @@ def deployment(
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    connections = Connections(postgres.url)
+    monkeypatch.setattr("order_engine.postgres.connect_to", lambda _: connections())
     _forget_the_last_deployment()
     yield Deployment(gateway, queue_url, postgres.url)
-    history = engine.executor().history
-    history._drop()  # type: ignore[attr-defined]  # closes the connection that an execution environment would keep
+    connections.close()  # which an execution environment would keep
     _forget_the_last_deployment()
 
 
@@ -219,7 +225,6 @@ def test_a_batch_answers_only_for_the_messages_that_failed(deployment: Deploymen
 
     assert deployment.execute(bodies[0], "poison", bodies[1], json.dumps({"orderId": str(uuid4())}), bodies[2]) == [
         "message-1",
-        "message-2",
         "message-3",
     ]
     assert deployment.row(first) is not None
@@ -376,6 +381,7 @@ def test_an_order_whose_messages_kept_killing_workers_ends_as_failed_for_everybo
     order_id = deployment.accepted()
     deployment.connect("waiting", orderId=order_id)
     deployment.notify_all()
+    crashed_at(UUID(order_id))
 
     assert deployment.bury(*deployment.messages()) == []
 
@@ -383,6 +389,17 @@ def test_an_order_whose_messages_kept_killing_workers_ends_as_failed_for_everybo
     assert deployment.row(order_id) == ("failed", None, None, "INTERNAL_ERROR")
     assert deployment.execute(json.dumps({"orderId": order_id})) == []
     assert engine.journal().read(UUID(order_id)).sequence == 2
+
+
+def test_a_dead_letter_that_no_worker_took_up_goes_back(deployment: Deployment) -> None:
+    order_id = deployment.accepted()
+
+    assert deployment.bury(*deployment.messages()) == []
+    assert engine.journal().read(UUID(order_id)).status == "pending"
+    queue = client("sqs").get_queue_attributes(
+        QueueUrl=engine.settings().text("ORDERS_QUEUE_URL"), AttributeNames=["ApproximateNumberOfMessagesDelayed"]
+    )
+    assert queue["Attributes"]["ApproximateNumberOfMessagesDelayed"] == "1"
 
 
 def test_a_dead_letter_of_a_confirmed_order_leaves_it_confirmed(deployment: Deployment) -> None:
@@ -408,6 +425,11 @@ def event_in(name: str) -> dict[str, Any]:
 
 def orders_of(event: dict[str, Any]) -> list[UUID]:
     return [UUID(json.loads(record["body"])["orderId"]) for record in event["Records"]]
+
+
+def crashed_at(order_id: UUID) -> None:
+    """A worker took the order up, and its lease has run out."""
+    DynamoJournal(client("dynamodb"), JOURNAL, CLIENT_ORDER_IDS, engine.now, timedelta(0)).claim(order_id)
 
 
 def journaled(*order_ids: UUID) -> None:
@@ -456,6 +478,7 @@ def test_the_event_of_poison_has_every_message_come_again(deployment: Deployment
 def test_the_event_of_a_dead_letter_ends_its_order(deployment: Deployment) -> None:
     (order_id,) = orders_of(event_in("dead_letters"))
     journaled(order_id)
+    crashed_at(order_id)
 
     assert dead_letters.handler(event_in("dead_letters"), CONTEXT) == {"batchItemFailures": []}
     assert engine.journal().read(order_id).status == "failed"

@@ -2,17 +2,16 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
-from order_engine import engine
+from order_engine import limits
 from order_engine.adapters.catch_ups import LambdaCatchUps, wanted_by
 from order_engine.adapters.sockets import GatewaySockets
 from order_engine.aws import client
 from order_engine.errors import ServiceUnavailable, SocketGone, SocketUnreachable
-from order_engine.orders import Subscriber
-from order_engine.settings import Settings
 
 from tests.support.builders import a_subscriber, an_order
 from tests.support.local_aws import LocalGateway
@@ -25,9 +24,8 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
 
 
-def sockets_at(url: str, read_timeout: float = 2) -> GatewaySockets:
-    api = client("apigatewaymanagementapi", read_timeout=read_timeout, tries=1, endpoint_url=url)
-    return GatewaySockets(api)
+def sockets_at(url: str) -> GatewaySockets:
+    return GatewaySockets(client("apigatewaymanagementapi", url))
 
 
 @pytest.fixture
@@ -71,10 +69,11 @@ def test_an_answer_that_never_comes_is_not_waited_for(gateway: LocalGateway) -> 
     begun = time.monotonic()
 
     with pytest.raises(SocketUnreachable) as caught:
-        sockets_at(gateway.url, read_timeout=0.2).post("slow", "{}")
+        sockets_at(gateway.url).post("slow", "{}")
 
     assert isinstance(caught.value.__cause__, ReadTimeoutError)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < limits.POST
+    assert gateway.posted["slow"] == []
 
 
 def test_a_gateway_that_is_not_there_means_that_the_socket_is_out_of_reach(closed_port: str) -> None:
@@ -82,33 +81,19 @@ def test_a_gateway_that_is_not_there_means_that_the_socket_is_out_of_reach(close
         sockets_at(closed_port).post("connection", "{}")
 
 
-def test_a_post_is_bounded_in_time_by_the_engines_own_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[dict[str, Any]] = []
-    monkeypatch.setattr(engine, "client", lambda service, **limits: made.append({"service": service, **limits}))
-    monkeypatch.setattr(engine, "settings", lambda: Settings({"MANAGEMENT_ENDPOINT": "http://localhost"}))
-
-    engine.sockets.__wrapped__()
-
-    (limits,) = made
-    assert limits["read_timeout"] <= 2
-    assert limits["tries"] == 1
-
-
 def test_notify_is_invoked_asynchronously_for_the_very_subscriber(gateway: LocalGateway) -> None:
-    subscriber: Subscriber = a_subscriber(an_order().order_id, generation=3)
+    subscriber = a_subscriber(an_order().order_id, generation=3, page=7)
 
-    LambdaCatchUps(client("lambda", endpoint_url=gateway.url), "notify").request(subscriber)
+    LambdaCatchUps(client("lambda", gateway.url), "notify").request(subscriber)
 
     ((function, invocation_type, event),) = gateway.invoked
     assert (function, invocation_type) == ("notify", "Event")
-    assert wanted_by(event) == (subscriber.order_id, subscriber.connection_id, 3)
+    assert wanted_by(event) == replace(subscriber, connected_at=wanted_by(event).connected_at)
 
 
-def test_a_notify_that_can_not_be_asked_for_is_a_service_that_is_away(closed_port: str) -> None:
+def test_a_notify_that_can_not_be_asked_for_is_unavailable(closed_port: str) -> None:
     with pytest.raises(ServiceUnavailable, match="notify function"):
-        LambdaCatchUps(client("lambda", tries=1, endpoint_url=closed_port), "notify").request(
-            a_subscriber(an_order().order_id)
-        )
+        LambdaCatchUps(client("lambda", closed_port), "notify").request(a_subscriber(an_order().order_id))
 
 
 @pytest.mark.parametrize("event", [{}, {"orderId": "order-1", "connectionId": "c", "generation": 1}])

@@ -1,48 +1,27 @@
 """The outcomes in a real PostgreSQL: exact, written once, and owed but not lost while the database is away."""
 
-import time
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
 from order_engine import migrations
-from order_engine.adapters import history as history_module
 from order_engine.adapters.history import PostgresHistory
 from order_engine.errors import FailureCode, HistoryUnavailable
 from order_engine.orders import AttemptError, JournalEntry
-from order_engine.postgres import connect_to
 from order_engine.status import OrderStatus
 from psycopg.rows import dict_row
 
 from local.postgres import EmbeddedPostgres
 from tests.support.builders import START, accepted, an_entry, an_order
-
-Connect = Callable[[], psycopg.Connection[Any]]
-
-
-class Connections:
-    """Opens connections to a database, and remembers them."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self.tried = 0
-        self.opened: list[psycopg.Connection[Any]] = []
-
-    def __call__(self) -> psycopg.Connection[Any]:
-        self.tried += 1
-        connection = connect_to(self._url)
-        self.opened.append(connection)
-        return connection
-
-    def close(self) -> None:
-        for connection in self.opened:
-            connection.close()
+from tests.support.database import Connections, Database, events_of, row_of, rows_of
 
 
 @pytest.fixture
@@ -57,27 +36,10 @@ def history(connections: Connections) -> PostgresHistory:
 
 
 @pytest.fixture
-def database(postgres: EmbeddedPostgres) -> Iterator[psycopg.Connection[dict[str, Any]]]:
+def database(postgres: EmbeddedPostgres) -> Iterator[Database]:
     """A connection of the test's own."""
     with psycopg.connect(postgres.url, autocommit=True, row_factory=dict_row) as connection:
         yield connection
-
-
-Database = psycopg.Connection[dict[str, Any]]
-
-
-def rows_of(database: Database, entry: JournalEntry) -> list[dict[str, Any]]:
-    return database.execute("SELECT * FROM orders WHERE order_id = %s", [entry.order.order_id]).fetchall()
-
-
-def row_of(database: Database, entry: JournalEntry) -> dict[str, Any]:
-    (row,) = rows_of(database, entry)
-    return row
-
-
-def events_of(database: Database, entry: JournalEntry) -> list[dict[str, Any]]:
-    query = "SELECT * FROM order_events WHERE order_id = %s ORDER BY sequence"
-    return database.execute(query, [entry.order.order_id]).fetchall()
 
 
 # --- rows -----------------------------------------------------------------------------------------------------
@@ -85,7 +47,8 @@ def events_of(database: Database, entry: JournalEntry) -> list[dict[str, Any]]:
 
 def test_a_confirmed_order_has_a_row_with_everything_about_it(history: PostgresHistory, database: Database) -> None:
     entry = an_entry(
-        OrderStatus.CONFIRMED, an_order(client_order_id="mine", min_amount_out=Decimal(1400), slippage_bps=50)
+        OrderStatus.CONFIRMED,
+        an_order(client_order_id="mine", min_amount_out=Decimal(1400), slippage_bps=50, max_price_impact_bps=250),
     )
 
     history.record(entry)
@@ -100,6 +63,7 @@ def test_a_confirmed_order_has_a_row_with_everything_about_it(history: PostgresH
         "token_out": "USDC",
         "amount_in": Decimal(10),
         "slippage_bps": 50,
+        "max_price_impact_bps": 250,
         "min_amount_out": Decimal("1482.55"),  # the floor that was enforced, not the lower one that was asked for
         "status": "confirmed",
         "venue": "raydium",
@@ -272,96 +236,34 @@ def test_a_connection_that_was_cut_is_opened_once_more_and_the_order_recorded(
     assert len(rows_of(database, entry)) == 1
 
 
-def test_an_order_that_waits_for_a_lock_too_long_is_owed(postgres: EmbeddedPostgres, database: Database) -> None:
-    entry = an_entry(OrderStatus.CONFIRMED)
-    with closing(Connections(postgres.url)) as connections:
-        hasty = PostgresHistory(lambda: _with_lock_timeout(connections(), "50ms"))
-        with database.transaction():
-            database.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
-            with pytest.raises(HistoryUnavailable):
-                hasty.record(entry)
-
-        hasty.record(entry)
-
-    assert len(rows_of(database, entry)) == 1
-
-
-def _with_lock_timeout(connection: psycopg.Connection[Any], timeout: str) -> psycopg.Connection[Any]:
-    connection.execute("SELECT set_config('lock_timeout', %s, false)", [timeout])
-    return connection
-
-
-def test_while_the_server_is_stopped_orders_are_owed_and_once_it_is_back_written(
-    postgres: EmbeddedPostgres, connections: Connections, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(history_module, "_PAUSE_SECONDS", 0.0)
-    history, entry = PostgresHistory(connections), an_entry(OrderStatus.CONFIRMED)
-    history.record(an_entry(OrderStatus.CONFIRMED))
-    postgres.stop()
-    try:
-        for _ in range(2):
-            with pytest.raises(HistoryUnavailable, match="PostgreSQL"):
-                history.record(entry)
-    finally:
-        postgres.start()
-
-    history.record(entry)
-
-    with psycopg.connect(postgres.url, row_factory=dict_row) as database:
-        assert len(rows_of(database, entry)) == 1
-        assert len(events_of(database, entry)) == 5
-
-
-def nowhere() -> psycopg.Connection[Any]:
-    raise psycopg.OperationalError("connection refused")
-
-
-def test_a_database_that_is_away_is_not_tried_again_at_once() -> None:
-    tried: list[float] = []
-
-    def away() -> psycopg.Connection[Any]:
-        tried.append(time.monotonic())
-        return nowhere()
-
-    history = PostgresHistory(away)
-    for _ in range(20):
-        with pytest.raises(HistoryUnavailable):
-            history.record(an_entry(OrderStatus.CONFIRMED))
-
-    assert len(tried) == 1
-
-
-def test_a_database_that_was_away_is_tried_again_after_the_pause(
-    connections: Connections, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [1000.0]
-    monkeypatch.setattr(history_module, "time", type("Time", (), {"monotonic": staticmethod(lambda: now[0])}))
-    ways: list[Connect] = [nowhere, connections]
-    history = PostgresHistory(lambda: ways.pop(0)())
-    with pytest.raises(HistoryUnavailable):
-        history.record(an_entry(OrderStatus.CONFIRMED))
-
-    now[0] += 1.9
-    with pytest.raises(HistoryUnavailable, match="a moment ago"):
-        history.record(an_entry(OrderStatus.CONFIRMED))
-    now[0] += 0.2
-    history.record(an_entry(OrderStatus.CONFIRMED))
-
-    assert connections.tried == 1
-
-
 def test_an_order_whose_writing_broke_off_leaves_nothing_behind(history: PostgresHistory, database: Database) -> None:
     entry = an_entry(OrderStatus.CONFIRMED)
     twisted = JournalEntry(
         entry.order, (*entry.events[:3], entry.events[3].model_copy(update={"status": None}), entry.events[4])
     )
 
-    with pytest.raises(HistoryUnavailable):
+    with pytest.raises(HistoryUnavailable, match="refuses the row"):
         history.record(twisted)
 
     assert rows_of(database, entry) == []
     history.record(entry)
     assert len(events_of(database, entry)) == 5
+
+
+@pytest.mark.parametrize("twist", [{"status": None}, {"message": "no \x00 in jsonb"}], ids=["integrity", "data"])
+def test_an_order_that_the_database_refuses_keeps_no_other_one_waiting(
+    twist: dict[str, Any], history: PostgresHistory, connections: Connections, database: Database
+) -> None:
+    refused, others = an_entry(OrderStatus.CONFIRMED), [an_entry(OrderStatus.CONFIRMED) for _ in range(3)]
+    refused = JournalEntry(refused.order, (*refused.events[:-1], refused.last.model_copy(update=twist)))
+
+    for other in others:
+        with pytest.raises(HistoryUnavailable, match="refuses the row"):
+            history.record(refused)
+        history.record(other)
+
+    assert [len(rows_of(database, one)) for one in (refused, *others)] == [0, 1, 1, 1]
+    assert connections.tried == 1
 
 
 # --- migrations -----------------------------------------------------------------------------------------------
@@ -377,9 +279,33 @@ def empty_database(postgres: EmbeddedPostgres, database: Database) -> str:
 def test_migrations_make_an_empty_database_ready_for_orders(empty_database: str) -> None:
     applied = migrations.apply(empty_database)
 
-    assert applied[0] == "0001_orders"
+    assert applied == ["0001_orders", "0002_max_price_impact"]
     with closing(Connections(empty_database)) as connections:
         PostgresHistory(connections).record(an_entry(OrderStatus.CONFIRMED))
+
+
+def test_rows_of_the_release_before_a_ceiling_have_the_default_one(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The first was written before the migration, the second by a worker that is still of that release after it."""
+    shutil.copy(Path(migrations.__file__).with_name("0001_orders.sql"), tmp_path)
+    insert = """
+        INSERT INTO orders (order_id, order_type, token_in, token_out, amount_in, slippage_bps, status, attempts,
+                            failure_code, failure_reason, created_at, completed_at)
+        VALUES (gen_random_uuid(), 'market', 'SOL', 'USDC', 10, 50, 'failed', 1,
+                'ORDER_EXPIRED', 'too old', now(), now())
+    """
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        with monkeypatch.context() as patch:
+            patch.setattr(migrations, "__file__", str(tmp_path / "__init__.py"))
+            assert migrations.apply(empty_database) == ["0001_orders"]
+        connection.execute(insert)
+
+        assert migrations.apply(empty_database) == ["0002_max_price_impact"]
+
+        connection.execute(insert)
+        rows = connection.execute("SELECT max_price_impact_bps FROM orders").fetchall()
+    assert rows == [(1000,), (1000,)]
 
 
 def test_migrations_applied_again_find_nothing_to_do(empty_database: str) -> None:

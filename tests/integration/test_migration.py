@@ -100,12 +100,13 @@ def test_a_deploy_applies_the_migrations_and_says_so(
 
     (answer,) = cloudformation.answers
     assert answer["Status"] == "SUCCESS"
-    assert "0001_orders" in answer["Reason"]
+    assert "0001_orders, 0002_max_price_impact" in answer["Reason"]
     assert answer["Data"] == {"WorkerUser": "order_worker"}
     assert (answer["RequestId"], answer["LogicalResourceId"]) == ("request-1", "Migration")
     assert cloudformation.content_types == [""]
     with psycopg.connect(empty) as connection:
-        assert connection.execute("SELECT version FROM schema_migrations").fetchall() == [("0001_orders",)]
+        versions = connection.execute("SELECT version FROM schema_migrations ORDER BY version").fetchall()
+    assert versions == [("0001_orders",), ("0002_max_price_impact",)]
 
 
 def test_a_stack_that_is_deleted_leaves_the_database_alone(

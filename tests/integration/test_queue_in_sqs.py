@@ -36,6 +36,6 @@ def test_a_delayed_message_is_not_there_before_its_time(sqs: Any, url: str) -> N
     assert counted["Attributes"]["ApproximateNumberOfMessagesDelayed"] == "1"
 
 
-def test_a_queue_that_is_not_there_is_a_service_that_is_away(sqs: Any, url: str) -> None:
+def test_a_queue_that_is_not_there_is_unavailable(sqs: Any, url: str) -> None:
     with pytest.raises(ServiceUnavailable, match="order queue"):
         SqsOrderQueue(sqs, url + "-of-somebody-else").send(uuid4())

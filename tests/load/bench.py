@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from heapq import heapreplace
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import httpx
 import psutil
@@ -104,7 +103,7 @@ def _most_in_flight(orders: Sequence[Followed]) -> int:
 
 def _simulated_seconds(order: Followed, conditions: VenueConditions) -> float:
     """The venues' own time: the slower quote, and the swap on the venue that was chosen."""
-    fates = {venue: draw(conditions, UUID(order.order_id), 1, venue) for venue in VenueName}
+    fates = {venue: draw(conditions, order.order_id, 1, venue) for venue in VenueName}
     chosen = next(message["venue"] for _, message in order.seen if message["status"] == "submitted")
     return max(fate.quote_seconds for fate in fates.values()) + fates[VenueName(chosen)].swap_seconds
 

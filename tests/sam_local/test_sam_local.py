@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 import pytest
+from order_engine.adapters.catch_ups import event_for
 from order_engine.adapters.journal import DynamoJournal
 from order_engine.adapters.order_queue import order_id_of
 from order_engine.adapters.subscribers import DynamoSubscribers
@@ -71,12 +72,13 @@ class World:
         return self.sam.stack.gateway.client(service)
 
     def journal(self) -> DynamoJournal:
-        table = self.sam.stack.outputs["JournalTableName"]
-        return DynamoJournal(self.client("dynamodb"), table, now, timedelta(seconds=25))
+        outputs = self.sam.stack.outputs
+        orders, keys = outputs["JournalTableName"], outputs["ClientOrderIdsTableName"]
+        return DynamoJournal(self.client("dynamodb"), orders, keys, now, timedelta(seconds=25))
 
     def an_order(self) -> UUID:
         """An order in the journal whose message nobody has sent."""
-        return self.journal().create(accepted(sample_order(uuid4())), "none").order_id
+        return self.journal().create(accepted(sample_order(uuid4())), "none").order.order_id
 
     def row(self, order_id: str | UUID) -> Any:
         """The order's row in PostgreSQL, waited for."""
@@ -222,14 +224,13 @@ def test_ws_connect_bears_that_its_socket_is_gone(world: World) -> None:
 
 def test_notify_brings_a_subscriber_up_to_date(world: World) -> None:
     order_id, journal, outputs = world.an_order(), world.journal(), world.sam.stack.outputs
-    tables = outputs["ConnectionsTableName"], outputs["JournalTableName"]
+    tables = (outputs[f"{name}TableName"] for name in ("Connections", "SubscriberPages", "Journal"))
     subscribers = DynamoSubscribers(world.client("dynamodb"), *tables)
     with world.watch(order_id) as (socket, connection_id):
         watching = journal.read(order_id).subscriber(connection_id)
         assert watching
-        behind = subscribers.take_back(watching, sent_through=0)  # as after a post that did not arrive
-        assert behind
-        event = {"orderId": str(order_id), "connectionId": connection_id, "generation": behind.generation}
+        (behind,) = subscribers.take_back([replace(watching, sent_through=0)])  # as after a post that did not arrive
+        event = json.loads(event_for(behind))
         assert event.keys() == read("notify").keys()
 
         assert world.invoke(event, "NotifyFunction") == {}

@@ -1,9 +1,12 @@
-"""The AWS services that a test stands in for: DynamoDB and SQS by moto, API Gateway and Lambda by a local server."""
+"""The AWS services that a test stands in for: DynamoDB and SQS by moto, API Gateway and Lambda by a local server, and
+ones that hang."""
 
 import json
+import socket
 import threading
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,12 +38,35 @@ class OneAtATime:
         self._client = client
         self._lock = threading.Lock()
 
+    @property
+    def meta(self) -> Any:
+        """The client's events, among others."""
+        return self._client.meta
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(**arguments: Any) -> Any:
             with self._lock:
                 return getattr(self._client, name)(**arguments)
 
         return call
+
+
+Calls = Counter[tuple[str, str]]
+
+
+@contextmanager
+def counted_calls(dynamodb: Any) -> Iterator[Calls]:
+    """The calls that a client makes meanwhile, by operation and table, however they end."""
+    calls: Calls = Counter()
+
+    def count(model: Any, params: dict[str, Any], **_: Any) -> None:
+        calls[model.name, json.loads(params["body"])["TableName"]] += 1
+
+    dynamodb.meta.events.register("before-call.dynamodb", count)
+    try:
+        yield calls
+    finally:
+        dynamodb.meta.events.unregister("before-call.dynamodb", count)
 
 
 class AnswerLost:
@@ -55,6 +81,24 @@ class AnswerLost:
             return getattr(self._client, name)(**arguments)
 
         return call
+
+
+@contextmanager
+def silent_service() -> Iterator[str]:
+    """The URL of a service that accepts connections and never responds."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@contextmanager
+def black_hole() -> Iterator[str]:
+    """The URL of a service to which connecting takes for ever: its queue of connections is full."""
+    with ExitStack() as sockets:
+        server = sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        with suppress(TimeoutError):
+            while True:
+                sockets.enter_context(socket.create_connection(server.getsockname(), timeout=0.1))
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 class LocalGateway:

@@ -1,8 +1,8 @@
 """Finds in the engine's source which calls to AWS each function can make, and on which setting's resource.
 
 A function's use cases call ports (`self.journal.claim`), the adapter behind a port calls a client
-(`self._dynamodb.update_item(TableName=self._table)`): both are read from the syntax tree, so that no scenario can be
-forgotten.
+(`self._dynamodb.update_item(TableName=self._table)`, or `self._dynamodb.update_item(**self._place(page))`, where that
+method names the table): both are read from the syntax tree, so that no scenario can be forgotten.
 """
 
 import ast
@@ -32,7 +32,9 @@ ADAPTERS = {
 # The setting that an adapter's calls are about, by the attribute that holds it; "" for calls that name none.
 SETTINGS = {
     ("DynamoJournal", "_table"): "JOURNAL_TABLE",
-    ("DynamoSubscribers", "_table"): "CONNECTIONS_TABLE",
+    ("DynamoJournal", "_client_order_ids_table"): "CLIENT_ORDER_IDS_TABLE",
+    ("DynamoSubscribers", "_connections_table"): "CONNECTIONS_TABLE",
+    ("DynamoSubscribers", "_pages_table"): "SUBSCRIBER_PAGES_TABLE",
     ("DynamoSubscribers", "_journal_table"): "JOURNAL_TABLE",
     ("MockChain", "_table"): "CHAIN_TABLE",
     ("SqsOrderQueue", "_queue_url"): "ORDERS_QUEUE_URL",
@@ -42,6 +44,7 @@ SETTINGS = {
 CLIENTS = {"_dynamodb", "_sqs", "_lambda", "_api"}
 ACTIONS = {
     "get_item": "dynamodb:GetItem",
+    "query": "dynamodb:Query",
     "put_item": "dynamodb:PutItem",
     "update_item": "dynamodb:UpdateItem",
     "delete_item": "dynamodb:DeleteItem",
@@ -95,33 +98,44 @@ def _calls_in(adapter: str, method: str) -> set[Call]:
         name = open_.pop()
         reached.add(name)
         open_ |= {other for other, _ in _through_self(methods[name]) if other in methods} - reached
-    bodies = [methods[name] for name in reached]
-    names = {(first, second) for body in bodies for first, second in _through_self(body)}
-    operations = {second for first, second in names if first in CLIENTS and second}
-    if "transact_write_items" in operations:
-        operations.remove("transact_write_items")
-        keys = {
-            key.value for body in bodies for node in ast.walk(body) if isinstance(node, ast.Dict) for key in node.keys
-            if isinstance(key, ast.Constant)
-        }  # fmt: skip
-        operations |= {call for part, call in PARTS.items() if part in keys}
     calls: set[Call] = set()
-    for operation in operations:
-        for setting in _settings_of(adapter, bodies, operation):
-            calls.add((ACTIONS[operation], setting))
+    for body in (methods[name] for name in reached):
+        for operation, arguments in _operations_in(body):
+            calls |= {(ACTIONS[operation], setting) for setting in _settings_of(adapter, arguments)}
     return calls
 
 
-def _settings_of(adapter: str, bodies: list[ast.FunctionDef], operation: str) -> set[str]:
-    """The settings whose resources an operation is called on: those named in its arguments, else in its method."""
-    named: set[str] = set()
-    for body in bodies:
-        for node in ast.walk(body):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(f".{operation}"):
-                named |= {first for first, _ in _through_self(node)}
+def _operations_in(body: ast.FunctionDef) -> Iterator[tuple[str, ast.AST]]:
+    """Each operation that a method has a client do, itself or as part of a transaction, with what it is given."""
+    for node in ast.walk(body):
+        match node:
+            case ast.Call(func=function, args=[*arguments]):
+                # Called at once, or handed to a function that calls it, such as `uncontended`.
+                for called in (function, *arguments):
+                    if (operation := _operation(called)) and operation != "transact_write_items":
+                        yield operation, node
+            case ast.Dict(keys=[ast.Constant(value=part)], values=[given]) if part in PARTS:
+                yield PARTS[part], given
+
+
+def _operation(node: ast.AST) -> str | None:
+    """The operation that `self.<client>.<operation>` names."""
+    match node:
+        case ast.Attribute(value=ast.Attribute(value=ast.Name(id="self"), attr=client), attr=operation):
+            return operation if client in CLIENTS else None
+    return None
+
+
+def _settings_of(adapter: str, arguments: ast.AST) -> set[str]:
+    """The settings whose resources an operation's arguments name, by way of the adapter's methods too; all that the
+    adapter has where they name none."""
     known = {attribute: setting for (owner, attribute), setting in SETTINGS.items() if owner == adapter}
-    chosen = {known[attribute] for attribute in named if attribute in known}
-    return chosen or set(known.values())
+    named, open_ = set[str](), [arguments]
+    while open_:
+        found = {attribute for attribute, _ in _through_self(open_.pop())} - named
+        named |= found
+        open_ += [_classes()[adapter][name] for name in found if name in _classes()[adapter]]
+    return {known[attribute] for attribute in named if attribute in known} or set(known.values())
 
 
 def classes_that_call_aws() -> set[str]:

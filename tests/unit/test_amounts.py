@@ -5,7 +5,7 @@ from decimal import Decimal, localcontext
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from order_engine.amounts import MAX_AMOUNT, decimal_places, floor_to_unit, parse_amount, price_of, to_wire
+from order_engine.amounts import MAX_AMOUNT, decimal_places, floor_to_unit, most_of, parse_amount, price_of, to_wire
 
 amounts = st.decimals(min_value="1E-12", max_value=MAX_AMOUNT, places=12).filter(lambda amount: amount > 0)
 
@@ -119,3 +119,8 @@ def test_the_callers_decimal_context_changes_nothing(amount: Decimal) -> None:
             parse_amount(str(to_wire(amount))),
         )
     assert narrow == (to_wire(amount), floor_to_unit(amount, 9), price_of(amount, Decimal(3)), amount)
+
+
+@pytest.mark.parametrize(("decimals", "most"), [(9, "18446744073.709551615"), (5, "184467440737095.51615")])
+def test_an_account_holds_a_64_bit_number_of_base_units(decimals: int, most: str) -> None:
+    assert most_of(decimals) == Decimal(most)

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "layers/common/python/order_engine"
 
-DOMAIN = {"errors", "amounts", "tokens", "status", "orders", "routing", "ports"}
+DOMAIN = {"errors", "amounts", "tokens", "status", "orders", "routing", "ports", "limits"}
 USE_CASES = {"submission", "execution", "delivery", "subscription"}
 # What use cases may use besides the domain.
 BESIDE = {"observability"}
@@ -19,7 +19,7 @@ ADAPTERS = {f"adapters.{path.stem}" for path in (PACKAGE / "adapters").glob("[!_
 # Modules of the engine that speak to an outside system.
 OUTSIDE = {"aws", "postgres"}
 # What puts the parts together or stands between a function and a use case.
-DRIVERS = {"engine", "batches", "problems"}
+DRIVERS = {"engine", "entrypoint", "batches", "problems"}
 SDKS = {"boto3", "botocore", "psycopg"}
 # Two adapters that share one system: an item of the journal, the mock chain.
 SHARED = {
@@ -143,7 +143,10 @@ def test_a_function_loads_only_what_it_uses_also_once_it_is_put_together(
         "PYTHONPATH": f"{ROOT}:{ROOT / 'layers/common/python'}",
         "PYTHONWARNINGS": "error",
         "AWS_DEFAULT_REGION": "eu-central-1",
-        **dict.fromkeys(("JOURNAL_TABLE", "CONNECTIONS_TABLE", "ORDERS_QUEUE_URL", "NOTIFY_FUNCTION"), "name"),
+        **dict.fromkeys(
+            ("JOURNAL_TABLE", "CLIENT_ORDER_IDS_TABLE", "CONNECTIONS_TABLE", "SUBSCRIBER_PAGES_TABLE"), "name"
+        ),
+        **dict.fromkeys(("ORDERS_QUEUE_URL", "NOTIFY_FUNCTION"), "name"),
         "MANAGEMENT_ENDPOINT": "http://localhost",
     }
 

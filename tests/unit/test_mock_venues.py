@@ -1,7 +1,10 @@
 """The mock venues: what they pay, what they refuse, and that their luck can be repeated."""
 
+import base64
+import json
 from collections import Counter
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
 from itertools import permutations
 from typing import cast
@@ -10,20 +13,31 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from order_engine.adapters.mock_chain import Execution, MockChain, Pending
-from order_engine.adapters.mock_venues import POOLS, Fate, Fault, MockVenue, VenueConditions, draw, price
-from order_engine.amounts import decimal_places
+from order_engine.adapters.mock_chain import Execution, InFlight, MockChain, refusal_of
+from order_engine.adapters.mock_venues import POOLS, Fate, Fault, MockVenue, VenueConditions, draw, luck_of, price
+from order_engine.amounts import decimal_places, floor_to_unit
 from order_engine.errors import (
+    AmountTooSmall,
     InsufficientLiquidity,
     RateLimited,
     ServiceUnavailable,
     TransactionTimeout,
     VenueUnavailable,
 )
-from order_engine.orders import Landed, Order, Outlook, Quote, Reverted, Transaction, TransactionStatus, VenueName
+from order_engine.orders import (
+    Ended,
+    Landed,
+    Order,
+    Pending,
+    Quote,
+    Reverted,
+    Transaction,
+    Unknown,
+    VenueName,
+)
 from order_engine.tokens import TOKENS
 
-from tests.support.builders import a_quote, a_transaction, an_order
+from tests.support.builders import START, a_quote, a_transaction, an_order
 from tests.support.fakes import FixedClock
 
 PAIRS = list(permutations(sorted(TOKENS), 2))
@@ -134,7 +148,7 @@ def test_more_than_the_pool_has_is_refused(venue: VenueName, reserve: int) -> No
 def test_dust_that_buys_less_than_one_base_unit_is_refused() -> None:
     dust = an_order(token_in="BONK", token_out="SOL", amount_in=Decimal("0.00001"))  # noqa: S106 - a token to trade
 
-    with pytest.raises(InsufficientLiquidity, match=r"0\.00001 BONK buy no SOL"):
+    with pytest.raises(AmountTooSmall, match=r"0\.00001 BONK buy no SOL on raydium"):
         quoted(dust, VenueName.RAYDIUM)
 
 
@@ -147,26 +161,31 @@ def test_the_smallest_amount_that_buys_anything_buys_one_base_unit() -> None:
 # --- the dice -------------------------------------------------------------------------------------------------
 
 
-@given(st.uuids(), st.integers(1, 3), venues, st.text(max_size=5))
-def test_the_same_attempt_always_meets_the_same_fate(order_id: UUID, attempt: int, venue: VenueName, seed: str) -> None:
+@given(st.text(), st.integers(1, 3), venues, st.text(max_size=5))
+def test_the_same_attempt_always_meets_the_same_fate(luck: str, attempt: int, venue: VenueName, seed: str) -> None:
     conditions = VenueConditions(error_rate=0.3, timeout_rate=0.3, seed=seed)
 
-    assert draw(conditions, order_id, attempt, venue) == draw(conditions, order_id, attempt, venue)
+    assert draw(conditions, luck, attempt, venue) == draw(conditions, luck, attempt, venue)
 
 
 def test_another_order_attempt_venue_or_seed_meets_another_fate() -> None:
-    order_id = UUID(int=1)
+    def fate(seed: str = "", luck: str = "1", attempt: int = 1, venue: VenueName = VenueName.RAYDIUM) -> Fate:
+        return draw(VenueConditions(seed=seed), luck, attempt, venue)
 
-    def fate(seed: str = "", order: UUID = order_id, attempt: int = 1, venue: VenueName = VenueName.RAYDIUM) -> Fate:
-        return draw(VenueConditions(seed=seed), order, attempt, venue)
-
-    fates = {fate(), fate(seed="x"), fate(order=UUID(int=2)), fate(attempt=2), fate(venue=VenueName.METEORA)}
+    fates = {fate(), fate(seed="x"), fate(luck="2"), fate(attempt=2), fate(venue=VenueName.METEORA)}
     assert len(fates) == 5
+
+
+def test_an_orders_luck_is_that_of_its_client_order_id_where_it_has_one() -> None:
+    order = an_order()
+
+    assert luck_of(order) == str(order.order_id)
+    assert luck_of(an_order(client_order_id="mine")) == "mine"
 
 
 def test_latencies_and_shares_lie_in_their_ranges() -> None:
     conditions = VenueConditions(quote_latency_ms=(200, 500), swap_latency_ms=(2000, 3000))
-    fates = [draw(conditions, UUID(int=number), 1, VenueName.METEORA) for number in range(500)]
+    fates = [draw(conditions, str(number), 1, VenueName.METEORA) for number in range(500)]
 
     assert all(0.2 <= fate.quote_seconds <= 0.5 and 2 <= fate.swap_seconds <= 3 for fate in fates)
     assert all(0 <= fate.price_share < 1 and 0 <= fate.slip_share < 1 for fate in fates)
@@ -176,7 +195,7 @@ def test_latencies_and_shares_lie_in_their_ranges() -> None:
 
 
 def test_without_rates_nothing_ever_goes_wrong() -> None:
-    fates = [draw(VenueConditions(), UUID(int=number), 1, VenueName.RAYDIUM) for number in range(200)]
+    fates = [draw(VenueConditions(), str(number), 1, VenueName.RAYDIUM) for number in range(200)]
 
     assert {(fate.quote_fault, fate.submit_fault) for fate in fates} == {(None, None)}
 
@@ -184,7 +203,7 @@ def test_without_rates_nothing_ever_goes_wrong() -> None:
 @pytest.mark.parametrize(("error_rate", "timeout_rate"), [(0.2, 0.1), (0.0, 0.5), (1.0, 0.0), (0.5, 0.5)])
 def test_faults_come_as_often_as_the_rates_say(error_rate: float, timeout_rate: float) -> None:
     conditions = VenueConditions(error_rate=error_rate, timeout_rate=timeout_rate, seed="rates")
-    fates = [draw(conditions, UUID(int=number), 1, VenueName.RAYDIUM) for number in range(4000)]
+    fates = [draw(conditions, str(number), 1, VenueName.RAYDIUM) for number in range(4000)]
 
     for seen in (Counter(fate.quote_fault for fate in fates), Counter(fate.submit_fault for fate in fates)):
         errors = seen[Fault.ERROR] + seen[Fault.RATE_LIMIT]
@@ -197,31 +216,33 @@ def test_faults_come_as_often_as_the_rates_say(error_rate: float, timeout_rate: 
 
 
 class LedgerInMemory:
-    """The chain, kept in a dictionary; `away` is a chain that does not answer."""
+    """The chain, kept in a dictionary; `away` is a chain that is unavailable."""
 
     def __init__(self) -> None:
         self.sent: dict[str, Execution] = {}
-        self.ended: dict[str, TransactionStatus] = {}
+        self.standing: dict[str, InFlight | Ended] = {}
         self.away = False
 
-    def send(self, transaction: Transaction, execution: Execution) -> Pending | None:
+    def send(self, transaction: Transaction, execution: Execution, now: datetime) -> InFlight | Ended | Unknown:
         self._reach()
-        if transaction.tx_hash in self.sent or transaction.tx_hash in self.ended:
-            return None
-        self.sent[transaction.tx_hash] = execution
-        return Pending(transaction.tx_hash, execution.lands_at, execution.ends_as)
+        if transaction.tx_hash not in self.sent:
+            assert transaction.valid_until
+            lands_at = execution.lands_at if execution.lands_at <= transaction.valid_until else None
+            ends_as = "reverted" if refusal_of(transaction, execution) else "landed"
+            self.sent[transaction.tx_hash] = execution
+            self.standing[transaction.tx_hash] = InFlight(transaction.tx_hash, lands_at, ends_as)
+        return self.standing[transaction.tx_hash]
 
-    def look_up(self, tx_hash: str) -> TransactionStatus | Pending:
+    def look_up(self, tx_hash: str) -> InFlight | Ended | Unknown:
         self._reach()
-        if tx_hash in self.ended or tx_hash not in self.sent:
-            return self.ended.get(tx_hash, Outlook.UNKNOWN)
-        return Pending(tx_hash, self.sent[tx_hash].lands_at, self.sent[tx_hash].ends_as)
+        return self.standing.get(tx_hash, Unknown())
 
-    def land(self, pending: Pending) -> TransactionStatus:
+    def land(self, transaction: InFlight) -> Ended:
         self._reach()
-        execution = self.sent[pending.tx_hash]
+        execution = self.sent[transaction.tx_hash]
         landed = Landed(execution.amount_out, execution.executed_price)
-        return self.ended.setdefault(pending.tx_hash, Reverted(execution.reverted) if execution.reverted else landed)
+        self.standing[transaction.tx_hash] = ended = landed if transaction.ends_as == "landed" else Reverted("refused")
+        return ended
 
     def _reach(self) -> None:
         if self.away:
@@ -234,6 +255,14 @@ def venue_on(
     return MockVenue(name, cast(MockChain, ledger), FixedClock(), conditions)
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FixedClock:
+    """A clock that moves only while the venue waits."""
+    clock = FixedClock()
+    monkeypatch.setattr("order_engine.adapters.mock_venues.time.sleep", clock.advance)
+    return clock
+
+
 def built(order: Order, min_amount_out: str = "1") -> Transaction:
     return venue_on(LedgerInMemory()).build(order, 1, a_quote(), Decimal(min_amount_out))
 
@@ -241,7 +270,7 @@ def built(order: Order, min_amount_out: str = "1") -> Transaction:
 def order_meeting(conditions: VenueConditions, quote: Fault | None = None, submit: Fault | None = None) -> Order:
     """An order whose first attempt on Raydium meets these faults."""
     orders = (an_order(order_id=UUID(int=number)) for number in range(10_000))
-    fates = ((order, draw(conditions, order.order_id, 1, VenueName.RAYDIUM)) for order in orders)
+    fates = ((order, draw(conditions, luck_of(order), 1, VenueName.RAYDIUM)) for order in orders)
     return next(order for order, fate in fates if (fate.quote_fault, fate.submit_fault) == (quote, submit))
 
 
@@ -271,6 +300,36 @@ def test_a_rebuilt_attempt_is_the_same_transaction_and_another_attempt_or_quote_
         venue.build(an_order(), 1, a_quote(), Decimal(1)).tx_hash,
     }
     assert len(others | {transaction.tx_hash}) == 4
+
+
+def test_a_transaction_carries_what_was_signed_and_how_long_it_is_valid() -> None:
+    clock = FixedClock()
+    venue = MockVenue(VenueName.RAYDIUM, cast(MockChain, LedgerInMemory()), clock, VenueConditions(validity_seconds=7))
+    order = an_order()
+    transaction = venue.build(order, 1, a_quote(), Decimal("1482.55"))
+
+    signed = base64.b64decode(transaction.signed, validate=True)
+    instructions = json.loads(signed)
+
+    assert transaction.valid_until == clock.at + timedelta(seconds=7)
+    assert json.dumps(instructions, sort_keys=True, separators=(",", ":")).encode() == signed
+    assert Transaction.model_validate(
+        {**instructions, "txHash": transaction.tx_hash, "signed": transaction.signed}
+    ) == (transaction)
+    clock.advance(1)
+    assert venue.build(order, 1, a_quote(), Decimal("1482.55")).tx_hash != transaction.tx_hash
+
+
+@pytest.mark.parametrize("client_order_id", [None, "mine"])
+def test_a_worker_that_did_not_build_a_transaction_sends_it_to_the_same_fate(client_order_id: str | None) -> None:
+    order = an_order(client_order_id=client_order_id)
+    fate = draw(AT_ONCE, luck_of(order), 1, VenueName.RAYDIUM)
+    read = Transaction.model_validate_json(built(order).to_json())
+
+    landed = venue_on(LedgerInMemory()).submit(read, wait_seconds=1)
+
+    assert isinstance(landed, Landed)
+    assert landed.amount_out == floor_to_unit(1490 * (1 - fate.slip_share * Decimal("0.005")), 6)
 
 
 def test_a_tx_hash_looks_like_a_solana_signature() -> None:
@@ -307,7 +366,30 @@ def test_the_chain_refuses_a_swap_for_less_than_the_floor() -> None:
     ended = venue.submit(built(an_order(), min_amount_out="1490"), wait_seconds=1)
 
     assert isinstance(ended, Reverted)
-    assert "less than minAmountOut 1490" in ended.reason
+
+
+@pytest.mark.parametrize(
+    ("amount_out", "floor", "refusal"),
+    [
+        ("1490", "1490", None),
+        ("0.000001", "0.000001", None),
+        ("0.000001", "0", None),
+        ("1489.999999", "1490", "the swap would give 1489.999999 USDC, less than minAmountOut 1490"),
+        ("0", "0.000001", "the swap would give no USDC"),
+        ("0", "0", "the swap would give no USDC"),
+    ],
+)
+def test_a_swap_is_refused_below_its_floor_or_for_nothing(amount_out: str, floor: str, refusal: str | None) -> None:
+    execution = Execution(START, Decimal(amount_out), Decimal(1))
+
+    assert refusal_of(built(an_order(), min_amount_out=floor), execution) == refusal
+
+
+def test_a_swap_whose_slip_leaves_less_than_a_base_unit_reverts() -> None:
+    venue = venue_on(LedgerInMemory(), VenueConditions(swap_latency_ms=(0, 0), max_slip_bps=10_000))
+    transaction = venue.build(an_order(), 1, a_quote(amount_out="0.000001"), Decimal(0))
+
+    assert isinstance(venue.submit(transaction, wait_seconds=0), Reverted)
 
 
 def test_a_transaction_sent_twice_swaps_once() -> None:
@@ -318,28 +400,59 @@ def test_a_transaction_sent_twice_swaps_once() -> None:
     assert list(ledger.sent) == [transaction.tx_hash]
 
 
-def test_a_swap_that_takes_longer_than_one_waits_is_pending() -> None:
-    venue = venue_on(LedgerInMemory(), VenueConditions(swap_latency_ms=(5000, 5000)))
+SLOW = VenueConditions(swap_latency_ms=(5000, 5000))
+
+
+def test_a_swap_that_takes_longer_than_one_waits_is_pending(clock: FixedClock) -> None:
+    venue = MockVenue(VenueName.RAYDIUM, cast(MockChain, LedgerInMemory()), clock, SLOW)
     transaction = built(an_order())
 
-    assert venue.submit(transaction, wait_seconds=0) is Outlook.PENDING
-    assert venue.status(transaction.tx_hash, wait_seconds=0) is Outlook.PENDING
+    assert venue.submit(transaction, wait_seconds=3) == Pending()
+    assert venue.status(transaction, wait_seconds=1) == Pending()
+    assert clock.at == START + timedelta(seconds=4)
+    assert isinstance(venue.status(transaction, wait_seconds=8), Landed)
+    assert clock.at == START + timedelta(seconds=5)
 
 
 def test_a_pending_swap_lands_when_its_time_has_come() -> None:
     clock = FixedClock()
     ledger = LedgerInMemory()
-    venue = MockVenue(VenueName.RAYDIUM, cast(MockChain, ledger), clock, VenueConditions(swap_latency_ms=(5000, 5000)))
+    venue = MockVenue(VenueName.RAYDIUM, cast(MockChain, ledger), clock, SLOW)
     transaction = built(an_order())
     venue.submit(transaction, wait_seconds=0)
 
     assert ledger.sent[transaction.tx_hash].lands_at == clock.at + timedelta(seconds=5)
     clock.advance(5)
-    assert isinstance(venue.status(transaction.tx_hash, wait_seconds=0), Landed)
+    assert isinstance(venue.status(transaction, wait_seconds=0), Landed)
+
+
+def test_nobody_waits_for_a_swap_that_can_not_land_any_more(clock: FixedClock) -> None:
+    venue = MockVenue(VenueName.RAYDIUM, cast(MockChain, LedgerInMemory()), clock, replace(SLOW, validity_seconds=2))
+    transaction = venue.build(an_order(), 1, a_quote(), Decimal(1))
+
+    assert venue.submit(transaction, wait_seconds=8) == Pending()
+    assert clock.at == transaction.valid_until == START + timedelta(seconds=2)
+    assert venue.status(transaction, wait_seconds=8) == Pending()
+    assert clock.at == transaction.valid_until
+
+
+@pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.TIMEOUT_AFTER_LANDING])
+@pytest.mark.parametrize(("patience", "waited"), [(2, 2), (8, 5)])
+def test_a_submission_that_times_out_takes_no_longer_than_one_waits(
+    fault: Fault, patience: float, waited: float, clock: FixedClock
+) -> None:
+    conditions = replace(SLOW, error_rate=0.4, timeout_rate=0.4)
+    venue = MockVenue(VenueName.RAYDIUM, cast(MockChain, LedgerInMemory()), clock, conditions)
+    transaction = built(order_meeting(conditions, submit=fault))
+
+    with pytest.raises(TransactionTimeout):
+        venue.submit(transaction, wait_seconds=patience)
+
+    assert clock.at == START + timedelta(seconds=waited)
 
 
 def test_a_transaction_that_was_never_sent_is_unknown() -> None:
-    assert venue_on(LedgerInMemory()).status("nowhere", wait_seconds=1) is Outlook.UNKNOWN
+    assert venue_on(LedgerInMemory()).status(built(an_order()), wait_seconds=1) == Unknown()
 
 
 UNRELIABLE = VenueConditions(quote_latency_ms=(0, 0), swap_latency_ms=(0, 0), error_rate=0.4, timeout_rate=0.4)
@@ -363,7 +476,7 @@ def test_a_quote_that_goes_wrong_can_be_asked_for_again(fault: Fault, raised: ty
 
 def test_a_quote_is_priced_by_its_own_pool() -> None:
     order = order_meeting(UNRELIABLE)
-    share = draw(UNRELIABLE, order.order_id, 1, VenueName.RAYDIUM).price_share
+    share = draw(UNRELIABLE, luck_of(order), 1, VenueName.RAYDIUM).price_share
 
     assert venue_on(LedgerInMemory(), UNRELIABLE).quote(order, 1) == quoted(order, VenueName.RAYDIUM, share)
 
@@ -387,7 +500,7 @@ def test_of_a_submission_that_timed_out_nobody_knows_whether_it_arrived(
         venue.submit(transaction, wait_seconds=1)
 
     assert (transaction.tx_hash in ledger.sent) is arrives
-    assert isinstance(venue.status(transaction.tx_hash, wait_seconds=1), Landed) is arrives
+    assert isinstance(venue.status(transaction, wait_seconds=1), Landed) is arrives
 
 
 def test_a_venue_whose_chain_is_away_is_a_venue_that_does_not_answer() -> None:
@@ -398,4 +511,4 @@ def test_a_venue_whose_chain_is_away_is_a_venue_that_does_not_answer() -> None:
     with pytest.raises(VenueUnavailable, match="raydium is unavailable"):
         venue.submit(transaction, wait_seconds=1)
     with pytest.raises(VenueUnavailable, match="raydium is unavailable"):
-        venue.status(transaction.tx_hash, wait_seconds=1)
+        venue.status(transaction, wait_seconds=1)

@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 import pytest
 from order_engine.errors import (
+    AcceptanceUnknown,
     ClientOrderIdReused,
     FieldError,
     InvalidRequest,
@@ -37,6 +38,7 @@ def test_a_problem_says_its_type_title_status_detail_code_and_fields() -> None:
     [
         (ClientOrderIdReused("mine"), 409, "CLIENT_ORDER_ID_REUSED"),
         (NothingAccepted("the queue did not take the order"), 503, "NOTHING_ACCEPTED"),
+        (AcceptanceUnknown("the queue did not respond", "mine"), 503, "ACCEPTANCE_UNKNOWN"),
         (TooManySubscribers(), 429, "TOO_MANY_SUBSCRIBERS"),
         (InvalidRequest(415, "UNSUPPORTED_MEDIA_TYPE", "no"), 415, "UNSUPPORTED_MEDIA_TYPE"),
         (InvalidRequest(413, "BODY_TOO_LARGE", "no"), 413, "BODY_TOO_LARGE"),

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from order_engine.adapters.mock_venues import POOLS, price
 from order_engine.amounts import decimal_places
 from order_engine.errors import (
+    AmountTooSmall,
     ExecutionError,
     InsufficientLiquidity,
     OrderExpired,
+    PriceImpactTooHigh,
     RateLimited,
     SlippageExceeded,
     VenueUnavailable,
@@ -53,7 +55,7 @@ def test_a_better_spot_price_loses_to_what_the_user_receives() -> None:
 
 
 def test_a_large_order_goes_to_the_deeper_pool_in_spite_of_price_and_fee() -> None:
-    order = an_order(amount_in=Decimal(10_000))
+    order = an_order(amount_in=Decimal(10_000), max_price_impact_bps=10_000)
     raydium = price(order, POOLS[RAYDIUM], RAYDIUM, Decimal("0.5"))
     meteora = price(order, POOLS[METEORA], METEORA, Decimal("0.7"))
 
@@ -106,8 +108,8 @@ def test_with_both_venues_down_the_error_is_transient_if_either_was(
     [
         (50, "1490", "1482.55"),
         (0, "1490.000001", "1490.000001"),
-        (10_000, "1490", "0"),
-        (50, "0.000001", "0"),  # 0.000000995 rounded down
+        (10_000, "1490", "0.000001"),  # a swap that gives nothing is no swap
+        (50, "0.000001", "0.000001"),  # 0.000000995 rounded down would be nothing
         (1, "1234567.890123", "1234444.433333"),  # …4.4333339877
     ],
 )
@@ -146,7 +148,26 @@ def test_a_best_quote_below_the_clients_floor_ends_the_attempt_for_good() -> Non
     assert not caught.value.transient
 
 
-outs = st.decimals(min_value="0.000001", max_value="1000000000", places=6)
+def test_a_quote_that_gives_nothing_is_rejected() -> None:
+    nothing = a_quote(RAYDIUM, "0.0000001")
+
+    assert choose(an_order(), answers(nothing, a_quote(METEORA, "1"))).rejected[0].code == "AMOUNT_TOO_SMALL"
+    with pytest.raises(AmountTooSmall, match="10 SOL buys no USDC"):
+        choose(an_order(), answers(nothing, nothing))
+
+
+def test_a_quote_that_moves_the_price_too_far_is_rejected() -> None:
+    order, limit = an_order(max_price_impact_bps=100), a_quote(METEORA, "1400", price_impact_pct=Decimal(1))
+    beyond = a_quote(RAYDIUM, "1490", price_impact_pct=Decimal("1.0001"))
+
+    decision = choose(order, answers(beyond, limit))
+
+    assert (decision.best, decision.rejected[0].code) == (limit, "PRICE_IMPACT_TOO_HIGH")
+    with pytest.raises(PriceImpactTooHigh, match=r"1.0001 %, more than maxPriceImpactBps 100"):
+        choose(order, answers(beyond, beyond))
+
+
+outs = st.decimals(min_value="0.00001", max_value="1000000000", places=6)
 failures = st.sampled_from(
     [VenueUnavailable("away"), RateLimited("slower"), InsufficientLiquidity("no"), OrderExpired("old")]
 )
@@ -178,6 +199,6 @@ def test_the_floor_is_within_one_base_unit_of_what_was_asked_and_never_above_it(
 
     floor = choose(order, answers(a_quote(RAYDIUM, str(amount_out)), VenueUnavailable("away"))).min_amount_out
 
-    exact = amount_out * (10_000 - slippage_bps) / 10_000
-    assert 0 <= exact - floor < Decimal(10) ** -TOKENS[token_out].decimals
+    exact, unit = amount_out * (10_000 - slippage_bps) / 10_000, Decimal(10) ** -TOKENS[token_out].decimals
+    assert floor == unit if exact < unit else 0 <= exact - floor < unit
     assert decimal_places(floor) <= TOKENS[token_out].decimals

@@ -191,7 +191,8 @@ class DynamoSubscribers:
         return written or _is_in(item, subscriber)
 
     def _open(self, subscriber: Subscriber) -> bool:
-        """Makes the subscriber's page, with it as the first; False if somebody else has made it."""
+        """Makes the subscriber's page, with it as the first; False if somebody else has, or botocore has repeated this:
+        it is to be entered then."""
         item = {
             **self._place(subscriber.order_id, subscriber.page)["Key"],
             "sequence": {"N": "0"},
@@ -204,12 +205,11 @@ class DynamoSubscribers:
                     TableName=self._pages_table,
                     Item=item,
                     ConditionExpression="attribute_not_exists(orderId)",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except ClientError as error:
                 if code_of(error) != "ConditionalCheckFailedException":
                     raise
-                return _is_in(error.response.get("Item", {}), subscriber)
+                return False
         return True
 
     # --- one page -------------------------------------------------------------------------------------------------

@@ -1,0 +1,198 @@
+"""Items of other releases, as they are in the tables after a deployment or a rollback: they are read like ours."""
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from order_engine.adapters.catch_ups import wanted_by
+from order_engine.adapters.journal import DynamoJournal
+from order_engine.adapters.subscribers import DynamoSubscribers
+from order_engine.errors import LeaseHeld
+from order_engine.status import OrderStatus
+
+from tests.doubles.timeline import Timeline
+from tests.integration.conftest import CLIENT_ORDER_IDS, CONNECTIONS, JOURNAL, SUBSCRIBER_PAGES
+from tests.support.builders import START
+
+ORDER_ID = UUID("5a3b0000-0000-5000-8000-000000000001")  # made from the clientOrderId, as it was then
+LEASE = timedelta(seconds=25)
+
+# Word for word what release 0.1 wrote while a worker waited for a confirmation: no behind, crowded, takenFrom,
+# releasedBy or notBefore; an order without maxPriceImpactBps; a transaction without signed and validUntil.
+_EVENTS = (
+    '{"orderId":"5a3b0000-0000-5000-8000-000000000001","sequence":1,"status":"pending","attempt":0,'
+    '"timestamp":"2026-01-02T03:04:05.678901Z","message":"Order received: swap 10 SOL for USDC"}',
+    '{"orderId":"5a3b0000-0000-5000-8000-000000000001","sequence":2,"status":"routing","attempt":1,'
+    '"timestamp":"2026-01-02T03:04:05.928901Z","message":"Comparing prices"}',
+    '{"orderId":"5a3b0000-0000-5000-8000-000000000001","sequence":3,"status":"building","attempt":1,'
+    '"timestamp":"2026-01-02T03:04:06.178901Z","message":"Building","venue":"raydium","quotes":[{"venue":"raydium",'
+    '"price":"149.5","fee":"0.003","priceImpactPct":"0.0299","amountOut":"1490"},{"venue":"meteora","price":"149.5",'
+    '"fee":"0.002","priceImpactPct":"0.0299","amountOut":"1480.000001"}],"minAmountOut":"1482.55"}',
+    '{"orderId":"5a3b0000-0000-5000-8000-000000000001","sequence":4,"status":"submitted","attempt":1,'
+    '"timestamp":"2026-01-02T03:04:06.428901Z","message":"Sent","venue":"raydium",'
+    '"txHash":"tx-5a3b0000-0000-5000-8000-000000000001-1"}',
+)
+EARLIER_ORDER: dict[str, Any] = {
+    "orderId": {"S": "5a3b0000-0000-5000-8000-000000000001"},
+    "fingerprint": {"S": "4f2a"},
+    "order": {
+        "S": '{"orderId":"5a3b0000-0000-5000-8000-000000000001","orderType":"market","tokenIn":"SOL",'
+        '"tokenOut":"USDC","amountIn":"10","slippageBps":50,"clientOrderId":"mine",'
+        '"createdAt":"2026-01-02T03:04:05.678901Z"}'
+    },
+    "events": {"L": [{"S": event} for event in _EVENTS]},
+    "subscribers": {
+        "M": {
+            "UqyzSd0JIAMCJ-w=": {
+                "M": {
+                    "connectedAt": {"S": "2026-01-02T03:04:05.678901+00:00"},
+                    "sentThrough": {"N": "4"},
+                    "generation": {"N": "1"},
+                    "liveAfter": {"N": "4"},
+                }
+            }
+        }
+    },
+    "sequence": {"N": "4"},
+    "status": {"S": "submitted"},
+    "attempt": {"N": "1"},
+    "errors": {"L": []},
+    "leaseOwner": {"S": "f30f98c5-1b2c-45d2-b055-0ae54578bdf0"},
+    "leaseUntil": {"N": "1767323070678"},
+    "transaction": {
+        "S": '{"txHash":"tx-5a3b0000-0000-5000-8000-000000000001-1",'
+        '"orderId":"5a3b0000-0000-5000-8000-000000000001","attempt":1,"venue":"raydium","tokenIn":"SOL",'
+        '"tokenOut":"USDC","amountIn":"10","fee":"0.03","quotedAmountOut":"1490","minAmountOut":"1482.55",'
+        '"steps":["wrap 10 SOL","swap 10 SOL for USDC on raydium"]}'
+    },
+}
+EARLIER_ROW: dict[str, Any] = {
+    "connectionId": {"S": "UqyzSd0JIAMCJ-w="},
+    "orderId": {"S": "5a3b0000-0000-5000-8000-000000000001"},
+    "expiresAt": {"N": "1767330245"},
+}
+EARLIER_EVENT = {"orderId": str(ORDER_ID), "connectionId": "UqyzSd0JIAMCJ-w=", "generation": 1}
+
+
+@pytest.fixture
+def clock() -> Timeline:
+    return Timeline()
+
+
+@pytest.fixture
+def journal(dynamodb: Any, clock: Timeline) -> DynamoJournal:
+    dynamodb.put_item(TableName=JOURNAL, Item=EARLIER_ORDER)
+    return DynamoJournal(dynamodb, JOURNAL, CLIENT_ORDER_IDS, clock, LEASE)
+
+
+@pytest.fixture
+def subscribers(dynamodb: Any, journal: DynamoJournal) -> DynamoSubscribers:
+    dynamodb.put_item(TableName=CONNECTIONS, Item=EARLIER_ROW)
+    return DynamoSubscribers(dynamodb, CONNECTIONS, SUBSCRIBER_PAGES, JOURNAL)
+
+
+def test_an_order_of_an_earlier_release_is_read(journal: DynamoJournal) -> None:
+    entry = journal.read(ORDER_ID)
+
+    assert entry.order.amount_in == Decimal(10)
+    assert entry.order.max_price_impact_bps == 1000
+    assert [event.status for event in entry.events] == ["pending", "routing", "building", "submitted"]
+    assert entry.transaction is not None
+    assert (entry.transaction.signed, entry.transaction.valid_until) == ("", None)
+    assert (entry.behind, entry.crowded) == (False, False)
+
+
+def test_an_order_of_an_earlier_release_is_taken_over_when_its_lease_has_run_out(
+    journal: DynamoJournal, clock: Timeline
+) -> None:
+    with pytest.raises(LeaseHeld):
+        journal.claim(ORDER_ID)
+    clock.wait(LEASE.total_seconds() + 0.001)
+
+    claim = journal.claim(ORDER_ID)
+
+    assert claim.interrupted
+    claim = journal.append(claim, claim.entry.advanced(OrderStatus.FAILED, clock(), "The order failed"))
+    journal.release(claim, closed=True)
+    assert journal.read(ORDER_ID).is_final
+
+
+def test_an_untouched_order_of_an_earlier_release_is_withdrawn_but_no_other(
+    journal: DynamoJournal, dynamodb: Any
+) -> None:
+    assert not journal.withdraw(ORDER_ID)
+    free = {name: value for name, value in EARLIER_ORDER.items() if not name.startswith("lease")}
+    dynamodb.put_item(TableName=JOURNAL, Item=free)
+    assert not journal.withdraw(ORDER_ID)
+
+    dynamodb.put_item(TableName=JOURNAL, Item={**free, "sequence": {"N": "1"}})
+
+    assert journal.withdraw(ORDER_ID)
+
+
+def test_a_subscriber_of_an_earlier_release_is_found_taken_back_handed_over_and_leaves(
+    subscribers: DynamoSubscribers, journal: DynamoJournal
+) -> None:
+    found = subscribers.find("UqyzSd0JIAMCJ-w=")
+    assert found is not None
+    kept = subscribers.read(found)
+    assert kept is not None
+    assert (kept.live_after, kept.page, kept.connected_at) == (4, 0, START)
+
+    (taken,) = subscribers.take_back([kept])
+    assert subscribers.hand_over(taken, through=4)
+    subscribers.leave(found)
+
+    assert journal.read(ORDER_ID).subscribers == ()
+    assert subscribers.find("UqyzSd0JIAMCJ-w=") is None
+
+
+def test_more_subscribers_than_a_page_now_has_are_taken_back(
+    subscribers: DynamoSubscribers, journal: DynamoJournal, dynamodb: Any
+) -> None:
+    row = EARLIER_ORDER["subscribers"]["M"]["UqyzSd0JIAMCJ-w="]
+    many = {"M": {f"c-{number}": row for number in range(45)}}
+    dynamodb.put_item(TableName=JOURNAL, Item={**EARLIER_ORDER, "subscribers": many})
+
+    taken = subscribers.take_back(journal.read(ORDER_ID).subscribers)
+
+    assert len(taken) == 45
+    assert {one.generation for one in taken} == {2}
+
+
+def test_an_invocation_for_a_subscriber_of_an_earlier_release_is_understood() -> None:
+    wanted = wanted_by(EARLIER_EVENT)
+
+    assert (wanted.order_id, wanted.connection_id, wanted.generation, wanted.page) == (
+        ORDER_ID,
+        "UqyzSd0JIAMCJ-w=",
+        1,
+        0,
+    )
+
+
+def test_what_a_later_release_adds_is_ignored(journal: DynamoJournal, dynamodb: Any) -> None:
+    expected = journal.read(ORDER_ID)
+
+    def more(attribute: dict[str, str]) -> dict[str, str]:
+        return {"S": json.dumps({**json.loads(attribute["S"]), "later": {"of": "another release"}})}
+
+    later = {
+        **EARLIER_ORDER,
+        "later": {"M": {}},
+        "order": more(EARLIER_ORDER["order"]),
+        "transaction": more(EARLIER_ORDER["transaction"]),
+        "events": {"L": [more(event) for event in EARLIER_ORDER["events"]["L"]]},
+        "subscribers": {
+            "M": {
+                name: {"M": {**row["M"], "later": {"S": "x"}}}
+                for name, row in EARLIER_ORDER["subscribers"]["M"].items()
+            }
+        },
+    }
+    dynamodb.put_item(TableName=JOURNAL, Item=later)
+
+    assert journal.read(ORDER_ID) == expected
