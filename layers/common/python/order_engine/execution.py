@@ -7,7 +7,7 @@ for it, or when another message for it has been sent.
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor as Pool
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -49,6 +49,9 @@ from order_engine.ports import Claim, Clock, History, Journal, OrderQueue, Venue
 from order_engine.routing import Answer, RoutingDecision, choose
 from order_engine.status import OrderStatus
 
+# Calls to one venue at once in an execution environment: more than it needs, because a call that hangs keeps its thread.
+_VENUE_THREADS = 4
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -88,7 +91,10 @@ class Executor:
     venues: tuple[Venue, ...]
     now: Clock
     policy: ExecutionPolicy = ExecutionPolicy()
-    pool: Pool = field(default_factory=lambda: ThreadPoolExecutor(8, "venue"))
+    # Threads for each venue apart, so that one which hangs does not keep another's.
+    pools: Mapping[VenueName, Pool] = field(
+        default_factory=lambda: {name: ThreadPoolExecutor(_VENUE_THREADS, name) for name in VenueName}
+    )
 
     def process(self, order_id: UUID) -> Progress:
         """Takes the order as far as it goes now; when this returns, the message may be acknowledged.
@@ -195,7 +201,9 @@ class Executor:
     def _route(self, claim: Claim, attempt: int) -> RoutingDecision:
         """Asks every venue at once; one that fails in any way, or gives no quote in time, counts as unavailable."""
         order, seconds = claim.entry.order, self.policy.quote_timeout_seconds
-        asked = [(venue.name, limits.submit(self.pool, venue.quote, order, attempt)) for venue in self.venues]
+        asked = [
+            (venue.name, limits.submit(self.pools[venue.name], venue.quote, order, attempt)) for venue in self.venues
+        ]
         wait([future for _, future in asked], timeout=seconds)
         answers: list[tuple[VenueName, Answer]] = []
         for name, future in asked:
@@ -265,7 +273,7 @@ class Executor:
     def _call(self, venue: Venue, seconds: float, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """What a venue returns within our own limit. Raises TransactionTimeout beyond it, and an ExecutionError of its
         own; an unforeseen exception is a venue that is unavailable."""
-        future = limits.submit(self.pool, call, *args, **kwargs)
+        future = limits.submit(self.pools[venue.name], call, *args, **kwargs)
         wait([future], timeout=seconds)
         if not future.done():
             future.cancel()
