@@ -12,7 +12,7 @@ PYTHON313 ?= $(shell for python in "$$(command -v python3.13)" "$$(pyenv root 2>
 ARCHITECTURE := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv-sam/bin/sam
 
-.PHONY: run order test bench chaos lint validate build artifact sam-local sam-stack lock clean
+.PHONY: run order test bench chaos simulate formal lint validate build artifact sam-local sam-stack lock clean
 
 run: $(READY)
 	@exec $(BIN)/python -m local
@@ -32,6 +32,14 @@ bench: $(READY)
 # Faults on the real local stack, judged by an independent checker; make chaos ARGS="--seconds 400 --seed 3"
 chaos: $(READY)
 	@$(BIN)/python tests/chaos/campaign.py $(ARGS)
+
+# Whole lives of many orders on a virtual clock; make simulate ARGS="--seconds 60", or SEED=123 to replay one.
+simulate: $(READY)
+	@$(BIN)/python tests/simulation/simulate.py $(ARGS)
+
+# The Promela models, exhaustively; needs spin and a C compiler, which CI installs where it is root.
+formal:
+	@formal/check
 
 lint: $(READY)
 	@$(BIN)/ruff format --check .

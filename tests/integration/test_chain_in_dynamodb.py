@@ -14,9 +14,9 @@ from order_engine.adapters.mock_venues import MockVenue, VenueConditions
 from order_engine.errors import FailureCode, OutOfTime, ServiceUnavailable
 from order_engine.orders import Dead, Landed, Order, Pending, Reverted, Transaction, Unknown, VenueName
 
+from tests.doubles.timeline import Timeline
 from tests.integration.conftest import CHAIN
 from tests.support.builders import START, a_quote, a_transaction, an_order
-from tests.support.fakes import FixedClock
 from tests.support.local_aws import AnswerLost
 
 LANDED = Landed(Decimal("1489.000001"), Decimal("148.9000001"))
@@ -349,7 +349,7 @@ def journaled(transaction: Transaction) -> Transaction:
 def test_a_worker_that_did_not_build_a_transaction_can_send_follow_and_abandon_it(
     chain: MockChain, dynamodb: Any
 ) -> None:
-    clock, order = FixedClock(), an_order()
+    clock, order = Timeline(), an_order()
     transaction = MockVenue(VenueName.RAYDIUM, chain, clock, SLOW).build(order, 1, a_quote(), Decimal(1))
     other = MockVenue(VenueName.RAYDIUM, MockChain(dynamodb, CHAIN), clock, SLOW)
     read = journaled(transaction)
@@ -359,19 +359,19 @@ def test_a_worker_that_did_not_build_a_transaction_can_send_follow_and_abandon_i
     assert other.abandon(read) == Pending()
     assert other.submit(read, wait_seconds=0) == Pending()
     assert other.abandon(read) == Pending()
-    clock.advance(6)
+    clock.wait(6)
     assert isinstance(other.status(read, wait_seconds=0), Landed)
     assert isinstance(other.abandon(read), Landed)
 
 
 def test_a_transaction_that_was_lost_dies_with_its_validity_for_every_worker(chain: MockChain, dynamodb: Any) -> None:
-    clock, order = FixedClock(), an_order()
+    clock, order = Timeline(), an_order()
     transaction = MockVenue(VenueName.RAYDIUM, chain, clock, SLOW).build(order, 1, a_quote(), Decimal(1))
     other = MockVenue(VenueName.RAYDIUM, MockChain(dynamodb, CHAIN), clock, SLOW)
 
-    clock.advance(10)
+    clock.wait(10)
     assert other.abandon(journaled(transaction)) == Pending()
-    clock.advance(0.001)
+    clock.wait(0.001)
     assert other.submit(journaled(transaction), wait_seconds=0) == Unknown()
     assert other.abandon(journaled(transaction)) == Dead()
     assert other.submit(journaled(transaction), wait_seconds=0) == Dead()

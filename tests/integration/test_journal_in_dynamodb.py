@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from io import BytesIO
 from typing import Any
-from uuid import uuid4
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import pytest
 from botocore.awsrequest import AWSResponse
@@ -207,6 +207,19 @@ def test_an_expired_key_belongs_to_a_new_order_and_the_old_one_stays(journal: Dy
     assert journal.create(accepted(again(new)), "another fingerprint").order == new
     with pytest.raises(ClientOrderIdReused):
         created(journal, again(new))
+
+
+def test_the_key_of_an_order_that_an_earlier_release_accepted_is_taken(journal: DynamoJournal, dynamodb: Any) -> None:
+    order = with_key()
+    earlier = an_order(
+        order_id=uuid5(uuid5(NAMESPACE_URL, "urn:order-engine:client-order-id"), str(order.client_order_id))
+    )
+    journal.create(accepted(earlier), "fingerprint")
+
+    assert journal.create(accepted(order), "fingerprint").order == earlier
+    with pytest.raises(ClientOrderIdReused):
+        journal.create(accepted(again(order)), "another")
+    assert isinstance(outcome_of(journal.read, order.order_id), UnknownOrder)
 
 
 def test_an_order_is_kept_for_longer_than_its_key_is_taken() -> None:

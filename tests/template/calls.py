@@ -46,6 +46,7 @@ ACTIONS = {
     "get_item": "dynamodb:GetItem",
     "query": "dynamodb:Query",
     "put_item": "dynamodb:PutItem",
+    "condition_check_item": "dynamodb:ConditionCheckItem",
     "update_item": "dynamodb:UpdateItem",
     "delete_item": "dynamodb:DeleteItem",
     "send_message": "sqs:SendMessage",
@@ -53,7 +54,12 @@ ACTIONS = {
     "post_to_connection": "execute-api:ManageConnections",
 }
 # The parts of a transaction are allowed as the calls that they stand for.
-PARTS = {"Put": "put_item", "Update": "update_item", "Delete": "delete_item"}
+PARTS = {
+    "Put": "put_item",
+    "Update": "update_item",
+    "Delete": "delete_item",
+    "ConditionCheck": "condition_check_item",
+}
 
 Call = tuple[str, str]  # an action, the setting that names its resource
 

@@ -26,6 +26,7 @@ from order_engine.errors import (
     NotNow,
     OrderClosed,
     OrderExpired,
+    OutOfTime,
     ServiceUnavailable,
     SettlementMismatch,
     TransactionReverted,
@@ -49,7 +50,10 @@ from order_engine.ports import Claim, Clock, History, Journal, OrderQueue, Venue
 from order_engine.routing import Answer, RoutingDecision, choose
 from order_engine.status import OrderStatus
 
-# Calls to one venue at once in an execution environment: more than it needs, because a call that hangs keeps its thread.
+# Seconds that giving an order back may take: releasing it and sending it anew.
+_GIVE_BACK = limits.DYNAMODB + limits.QUEUE
+
+# Calls to one venue at once in an execution environment: more than it needs, as a call that hangs keeps its thread.
 _VENUE_THREADS = 4
 
 P = ParamSpec("P")
@@ -65,8 +69,8 @@ class ExecutionPolicy:
     retry_max_seconds: float = 30.0
     quote_timeout_seconds: float = 2.0
     venue_timeout_seconds: float = 2.0  # of a call to build, look up or abandon a transaction
-    confirmation_timeout_seconds: float = 8.0  # for all waiting of one delivery
-    pending_retry_max_seconds: float = 15.0  # a transaction in doubt is looked at after 1 s, then less and less often
+    confirmation_timeout_seconds: float = 5.0  # for all waiting of one delivery
+    pending_retry_max_seconds: float = 15.0  # between two looks at a transaction in doubt, which begin after 1 s
     history_retry_seconds: float = 5.0  # doubles while PostgreSQL stays unavailable, up to:
     history_retry_max_seconds: float = 40.0
     unavailable_retry_seconds: float = 5.0
@@ -150,7 +154,7 @@ class Executor:
 
     def _attempt(self, claim: Claim, attempt: int) -> Progress:
         order, policy = claim.entry.order, self.policy
-        limits.require("an attempt", policy.quote_timeout_seconds + policy.venue_timeout_seconds + limits.DYNAMODB)
+        limits.require("an attempt", policy.quote_timeout_seconds + policy.venue_timeout_seconds + _GIVE_BACK)
         under_fault = attempt > 1 or claim.interrupted
         if under_fault and (expired := self._expired(claim)):
             return self._retry_or_fail(claim, expired, attempt)
@@ -236,7 +240,8 @@ class Executor:
         try:
             status: TransactionStatus = Unknown()
             if not fresh:
-                status = self._wait(venue, venue.status, transaction, ends_at)
+                # Without waiting: an order that is looked at again must not occupy a worker.
+                status = self._call(venue, self.policy.venue_timeout_seconds, venue.status, transaction, 0.0)
                 fault = self._expired(claim)
             if isinstance(status, Unknown) and fault is None:
                 try:
@@ -245,7 +250,7 @@ class Executor:
                     fault, status = error, self._wait(venue, venue.status, transaction, ends_at)
             if isinstance(status, Unknown | Pending):
                 status = self._call(venue, self.policy.venue_timeout_seconds, venue.abandon, transaction)
-        except ExecutionError as error:
+        except (ExecutionError, OutOfTime) as error:
             return self._look_again_later(claim, str(error))
         if isinstance(status, Pending):
             return self._look_again_later(claim, str(fault or "it has not ended"))
@@ -254,9 +259,9 @@ class Executor:
         )
 
     def _patience_ends_at(self) -> datetime:
-        """Until when a delivery waits for a confirmation: what comes after it must fit into the invocation too."""
-        afterwards = self.policy.venue_timeout_seconds + limits.DYNAMODB + limits.POSTS
-        seconds = min(self.policy.confirmation_timeout_seconds, limits.seconds_left() - afterwards)
+        """Until when a delivery waits for a confirmation: giving the order back must fit into the invocation too."""
+        left = limits.seconds_left() - self.policy.venue_timeout_seconds - _GIVE_BACK
+        seconds = min(self.policy.confirmation_timeout_seconds, left)
         return self.now() + timedelta(seconds=max(seconds, 0.0))
 
     def _wait(
@@ -272,7 +277,9 @@ class Executor:
 
     def _call(self, venue: Venue, seconds: float, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """What a venue returns within our own limit. Raises TransactionTimeout beyond it, and an ExecutionError of its
-        own; an unforeseen exception is a venue that is unavailable."""
+        own; an unforeseen exception is a venue that is unavailable. Raises OutOfTime where the order could not be given
+        back afterwards, and does not call it then."""
+        limits.require(venue.name, seconds + _GIVE_BACK)
         future = limits.submit(self.pools[venue.name], call, *args, **kwargs)
         wait([future], timeout=seconds)
         if not future.done():
@@ -320,7 +327,7 @@ class Executor:
     def _look_again_later(self, claim: Claim, reason: str) -> Progress:
         """Defers an order whose transaction may still land: no worker waits for it, and none builds another one."""
         age = (self.now() - claim.entry.last.timestamp).total_seconds()
-        seconds = min(max(age, 1.0), self.policy.pending_retry_max_seconds)
+        seconds = min(max(age / 2, 1.0), self.policy.pending_retry_max_seconds)
         logger.warning("the transaction may still land", extra={"reason": reason, "lookAgainSeconds": seconds})
         return self._defer(claim, seconds)
 
@@ -335,7 +342,7 @@ class Executor:
         venue = self._venue(transaction.venue)
         try:
             status = self._call(venue, self.policy.venue_timeout_seconds, venue.abandon, transaction)
-        except ExecutionError as error:
+        except (ExecutionError, OutOfTime) as error:
             return self._look_again_later(claim, str(error))
         if isinstance(status, Pending):
             return self._look_again_later(claim, reason)
@@ -382,20 +389,23 @@ class Executor:
     def _close(self, claim: Claim) -> Progress:
         """Persists a final order. While PostgreSQL is unavailable, the order is final all the same; the row stays owed,
         and a message brings the order back until it is written."""
-        policy = self.policy
         try:
             self.history.record(claim.entry)
         except HistoryUnavailable as fault:
             count("HistoryDeferred")
             logger.warning("outcome not persisted yet", extra={"reason": str(fault)})
-            final_for = (self.now() - claim.entry.last.timestamp).total_seconds()
-            seconds = min(max(final_for, policy.history_retry_seconds), policy.history_retry_max_seconds)
-            return self._defer(claim, seconds * random.uniform(0.5, 1))
+            return self._close_later(claim)
         claim = replace(claim, entry=self.publisher.finish(claim.entry))
         if claim.entry.behind:
-            return self._defer(claim, policy.unavailable_retry_seconds)
+            return self._close_later(claim)
         self.journal.release(claim, closed=True)
         return Progress.DONE
+
+    def _close_later(self, claim: Claim) -> Progress:
+        """After as long as the order has been final, so that many of them don't occupy the workers."""
+        policy, final_for = self.policy, (self.now() - claim.entry.last.timestamp).total_seconds()
+        seconds = min(max(final_for, policy.history_retry_seconds), policy.history_retry_max_seconds)
+        return self._defer(claim, seconds * random.uniform(0.5, 1))
 
     def _defer(self, claim: Claim, seconds: float) -> Progress:
         """Gives the order back until so many seconds have passed, whatever messages it has."""

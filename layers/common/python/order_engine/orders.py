@@ -25,8 +25,8 @@ class WireModel(BaseModel):
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
 
     def to_json(self) -> str:
-        """The wire form; fields that are None are left out."""
-        return self.model_dump_json(by_alias=True, exclude_none=True)
+        """The wire form, without fields that have their defaults: an earlier release may not know them yet."""
+        return self.model_dump_json(by_alias=True, exclude_defaults=True)
 
 
 class VenueName(StrEnum):

@@ -172,6 +172,8 @@ def _invalid(*errors: FieldError) -> InvalidRequest:
 def fingerprint_of(request: OrderRequest) -> str:
     """Equal for requests that ask for the same thing, however they spell tokens and numbers."""
     asked = request.model_dump(exclude={"client_order_id"})
+    if asked["max_price_impact_bps"] == OrderRequest.model_fields["max_price_impact_bps"].default:
+        del asked["max_price_impact_bps"]  # so that a repeat is equal to what an earlier release took, which had none
     canonical = {key: to_wire(value) if isinstance(value, Decimal) else value for key, value in asked.items()}
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
 

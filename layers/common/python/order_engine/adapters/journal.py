@@ -8,7 +8,7 @@ orderId, fingerprint and expiresAt (epoch seconds). One that has expired counts 
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 from botocore.exceptions import ClientError
 
@@ -41,6 +41,10 @@ from order_engine.ports import KEY_LIFETIME, Claim, Clock
 
 # A closed order is kept for longer than the clientOrderId of any order can lead to it.
 KEPT = KEY_LIFETIME + timedelta(days=1)
+
+# The namespace in which releases before 2026-11-23 derived orderIds from clientOrderIds. Of use until such orders are
+# forgotten, 31 days after the update; then it costs a write unit for nothing.
+_EARLIER_KEYS = uuid5(NAMESPACE_URL, "urn:order-engine:client-order-id")
 
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 
@@ -214,14 +218,25 @@ class DynamoJournal:
         put_order = {
             "Put": {"TableName": self._table, "Item": item, "ConditionExpression": "attribute_not_exists(orderId)"}
         }
+        # An earlier release derived the orderId from the key, and wrote no record of it.
+        derived = uuid5(_EARLIER_KEYS, str(entry.order.client_order_id))
+        check_earlier = {
+            "ConditionCheck": {
+                "TableName": self._table,
+                "Key": key_of(derived),
+                "ConditionExpression": "attribute_not_exists(orderId)",
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        }
         with reaching("journal", CONTENDED):
             try:
-                uncontended(self._dynamodb.transact_write_items, TransactItems=[take_key, put_order])
+                uncontended(self._dynamodb.transact_write_items, TransactItems=[take_key, check_earlier, put_order])
             except ClientError as error:
-                holder: dict[str, Any] | None = error.response.get("CancellationReasons", [{}])[0].get("Item")
-                if not holder:
+                reasons = error.response.get("CancellationReasons", [])
+                holders: list[dict[str, Any]] = [reason["Item"] for reason in reasons if reason.get("Item")]
+                if not holders:
                     raise
-                return holder
+                return holders[0]
         return None
 
     def _update(
