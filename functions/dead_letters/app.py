@@ -18,4 +18,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if "warm" in event:
         return event
     reason = "the order could not be processed: its workers were stopped or died, time and again"
-    return process_batch(event, context, lambda order_id: executor.give_up(order_id, reason))
+    return process_batch(event, context, lambda order_id, _: executor.give_up(order_id, reason))

@@ -20,8 +20,9 @@ class NoTimeLeft(OrderEngineError):
     """The rest of the batch must come again."""
 
 
-def process_batch(event: dict[str, Any], context: Any, work: Callable[[UUID], object]) -> dict[str, Any]:
-    """Calls `work` for the order of each record, and answers `batchItemFailures`: the records for which it raised.
+def process_batch(event: dict[str, Any], context: Any, work: Callable[[UUID, int], object]) -> dict[str, Any]:
+    """Calls `work` for the order of each record, with how often it was received, and returns `batchItemFailures`: the
+    records for which it raised.
 
     A record that names no order is poison: it is reported too, and ends in the dead-letter queue. Never raises for a
     record's sake, because that would fail the others with it.
@@ -40,7 +41,7 @@ def process_batch(event: dict[str, Any], context: Any, work: Callable[[UUID], ob
     return dict(process_partial_response(event, handle, processor, context))
 
 
-def _handle(record: SQSRecord, work: Callable[[UUID], object]) -> None:
+def _handle(record: SQSRecord, work: Callable[[UUID, int], object]) -> None:
     try:
         order_id = order_id_of(record.body)
     except ValueError:
@@ -49,7 +50,7 @@ def _handle(record: SQSRecord, work: Callable[[UUID], object]) -> None:
         raise
     with about(order_id):
         try:
-            work(order_id)
+            work(order_id, int(record.attributes.approximate_receive_count))
         except (NotNow, LeaseLost) as held:
             logger.info("another worker has the order", extra={"reason": str(held)})
             raise

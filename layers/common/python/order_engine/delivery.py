@@ -131,6 +131,8 @@ class Publisher:
             try:
                 self.sockets.post(subscriber.connection_id, event.to_json())
             except SocketGone:
+                if self.now() - subscriber.connected_at < CONNECTING:
+                    return False  # not connected yet: it asked for what comes after the last event, and had nothing due
                 limits.submit(self.pool, self._forget, subscriber)
                 return True
             except SocketUnreachable as fault:
@@ -226,21 +228,22 @@ class CatchUp:
     sleep: Callable[[float], None] = time.sleep
 
     def bring_up_to_date(self, wanted: Subscriber) -> None:
-        """Runs until the subscriber is handed over, gone, or somebody else's (of another generation).
+        """Runs until the subscriber is handed over or gone.
 
-        Only order, page, connection and generation of `wanted` count. Raises UnknownOrder, SocketUnreachable when the
-        socket stays out of reach, and ServiceUnavailable, so that the invocation is repeated.
+        Only order, page and connection of `wanted` count: a subscriber that was taken back once more meanwhile is
+        served from where that left it, because nobody may have been asked for it. Raises UnknownOrder, and
+        SocketUnreachable or ServiceUnavailable where a repeated invocation can help.
         """
         pauses = chain(self.pauses, repeat(None))
         ends_at = self.now() + _PATIENCE
-        sent_through: int | None = None
+        generation, sent_through = 0, 0
         while True:
             entry = self.journal.read(wanted.order_id)
             subscriber = self._still(wanted, entry)
             if subscriber is None:
                 return
-            if sent_through is None:
-                sent_through = subscriber.sent_through
+            if subscriber.generation != generation:
+                generation, sent_through = subscriber.generation, subscriber.sent_through
             for event in entry.events[sent_through:]:
                 if not self._post(subscriber, event, pauses, ends_at):
                     break
@@ -254,9 +257,7 @@ class CatchUp:
     def _still(self, wanted: Subscriber, entry: JournalEntry) -> Subscriber | None:
         """The subscriber as it stands, if it is still to be brought up to date."""
         found = self.subscribers.read(wanted) if wanted.page else entry.subscriber(wanted.connection_id)
-        if found is None or found.generation != wanted.generation or found.live_after is not None:
-            return None
-        return found
+        return found if found and found.live_after is None else None
 
     def _post(
         self, subscriber: Subscriber, event: StatusEvent, pauses: Iterator[float | None], ends_at: datetime

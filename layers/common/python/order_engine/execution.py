@@ -100,17 +100,21 @@ class Executor:
         default_factory=lambda: {name: ThreadPoolExecutor(_VENUE_THREADS, name) for name in VenueName}
     )
 
-    def process(self, order_id: UUID) -> Progress:
+    def process(self, order_id: UUID, received: int = 1) -> Progress:
         """Takes the order as far as it goes now; when this returns, the message may be acknowledged.
 
         An order that can't be worked on now (another worker has it, its back-off is not over, a service is
         unavailable) is sent anew, so that the queue's receive count has one meaning: deliveries that killed a worker.
-        Raises UnknownOrder, and ServiceUnavailable if the queue did not take the new message either.
+        Only a message that was `received` before is not, lest its count be lost where two messages of an order that
+        kills its workers take turns. Raises NotNow then, UnknownOrder, and ServiceUnavailable if the queue did not
+        take the new message either.
         """
         try:
             return self._with_claim(order_id, self._execute)
         except NotNow as refusal:
             logger.info("the order is not due", extra={"reason": str(refusal)})
+            if received > 1:
+                raise
             return self._send_anew(order_id, (refusal.until - self.now()).total_seconds())
         except LeaseLost:
             logger.warning("another worker took the order over")
@@ -126,6 +130,10 @@ class Executor:
 
         Raises UnknownOrder, NotNow, LeaseLost or ServiceUnavailable; the message must then be redelivered.
         """
+        if not self.journal.read(order_id).taken_up:
+            # Not claimed here: a crash would make it look like an order that kills its workers.
+            logger.warning("no worker ever took the order up; it goes back to the queue")
+            return self._send_anew(order_id, self.policy.unavailable_retry_seconds)
         return self._with_claim(order_id, lambda claim: self._give_up(claim, reason))
 
     def _with_claim(self, order_id: UUID, work: Callable[[Claim], Progress]) -> Progress:
@@ -333,9 +341,6 @@ class Executor:
 
     def _give_up(self, claim: Claim, reason: str) -> Progress:
         entry, fault = claim.entry, ExecutionError(reason)
-        if entry.attempt == 0 and not claim.interrupted:
-            logger.warning("no worker ever took the order up; it goes back to the queue")
-            return self._defer(claim, self.policy.unavailable_retry_seconds)
         transaction = entry.transaction
         if entry.status is not OrderStatus.SUBMITTED or not transaction or entry.attempt_failed:
             return self._retry_or_fail(claim, fault)

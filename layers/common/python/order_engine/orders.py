@@ -1,6 +1,6 @@
 """An order, its events and its journal entry: frozen models, whose JSON form is the wire format."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -139,7 +139,7 @@ class Subscriber:
 
     While `live_after` is None, `notify` is its writer and goes on after `sent_through`; from then on the publisher
     posts it every event after `live_after`. `generation` rises whenever the writer changes back to `notify`, so that
-    an invocation that is no longer meant for it can tell. `page` is where it is kept: 0 is the order's own journal
+    a handover which was decided before does not hold. `page` is where it is kept: 0 is the order's own journal
     item, others are items of their own, for the subscribers that find page 0 full.
     """
 
@@ -159,7 +159,8 @@ class JournalEntry:
     `transaction` is the one that was submitted last, `errors` are the attempts that failed, `subscribers` those of
     page 0 who watched when the entry was read or last written. `crowded`: there are subscribers on further pages.
     `behind`: a subscriber may lack an event before the last, because it could be neither reached nor taken back.
-    `requested` is not stored: for whom `notify` was asked during this delivery, by connection and generation.
+    `taken_up`: some worker has had the order. `requested` is not stored: for whom `notify` was asked during this
+    delivery, by connection and generation.
     """
 
     order: Order
@@ -169,6 +170,7 @@ class JournalEntry:
     subscribers: tuple[Subscriber, ...] = ()
     crowded: bool = False
     behind: bool = False
+    taken_up: bool = field(default=False, compare=False)
     requested: frozenset[tuple[str, int]] = frozenset()
 
     @property

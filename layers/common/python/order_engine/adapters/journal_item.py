@@ -70,6 +70,7 @@ def entry_of(item: dict[str, Any]) -> JournalEntry:
         subscribers=subscribers_of(item),
         crowded=is_set(item, "crowded"),
         behind=is_set(item, "behind"),
+        taken_up="takenFrom" in item or "leaseOwner" in item or item["attempt"] != {"N": "0"},
     )
 
 
