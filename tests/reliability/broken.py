@@ -1,151 +1,219 @@
-"""Engines with one part swapped for a wrong one, each a mistake that is easily made. The checker must find them out."""
+"""Services with one part wrong, each as if the engine had made a mistake that is easily made. The checker must tell.
 
+Each stands behind a port, so that the engine is what it is; it is as if it had made the wrong call, or none.
+"""
+
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
-from order_engine.delivery import Publisher
-from order_engine.errors import ExecutionError, HistoryUnavailable, LeaseHeld
-from order_engine.execution import ExecutionPolicy, Executor, Progress
-from order_engine.orders import JournalEntry, Outlook, Subscriber, Transaction, TransactionStatus
+from order_engine.errors import HistoryUnavailable, LeaseHeld
+from order_engine.orders import (
+    Dead,
+    Ended,
+    JournalEntry,
+    Order,
+    Pending,
+    Quote,
+    Subscriber,
+    Transaction,
+    TransactionStatus,
+    Unknown,
+)
 from order_engine.ports import Claim
-from order_engine.status import OrderStatus
 
-from tests.reliability.fake_journal import FakeJournal, FakeSubscribers
-from tests.reliability.fake_venue import FakeVenue
-from tests.reliability.gate import Service, outside
+from tests.doubles.gate import Service, outside
+from tests.doubles.journal import LEASE, MemoryJournal
+from tests.doubles.services import MemoryCatchUps, MemoryHistory, MemoryQueue
+from tests.doubles.subscribers import MemorySubscribers
+from tests.doubles.tables import Key
+from tests.doubles.venues import HardVenue, ScriptedVenue
 
 
-class NoLease(FakeJournal):
-    """Everybody gets the order, and writes what is next in his own opinion."""
+class NoLease(MemoryJournal):
+    """Everybody gets the order, and writes what is next in their own opinion."""
 
-    @outside(Service.JOURNAL)
     def claim(self, order_id: UUID) -> Claim:
         """Asks nobody."""
-        return Claim(self._item(order_id).read(), "anybody", interrupted=False)
+        return Claim(self.read(order_id), "anybody", interrupted=False)
 
     @outside(Service.JOURNAL)
     def append(self, claim: Claim, entry: JournalEntry) -> Claim:
         """Adds to whatever is there."""
-        there = self._item(entry.order.order_id)
-        there.entry = replace(entry, events=(*there.entry.events, entry.last))
+        there = self.tables.orders[entry.order.order_id]
+        there.entry = replace(entry, events=(*there.entry.events, entry.last), subscribers=())
         return replace(claim, entry=replace(entry, subscribers=there.read().subscribers))
 
     @outside(Service.JOURNAL)
-    def release(self, claim: Claim, closed: bool = False) -> None:
+    def release(self, claim: Claim, closed: bool = False, not_before: datetime | None = None) -> None:
         """Nothing to give back."""
-        self._item(claim.entry.order.order_id).closed |= closed
+        self.tables.orders[claim.entry.order.order_id].closed |= closed
 
 
-class NoExpiry(FakeJournal):
+class NoExpiry(MemoryJournal):
     """A lease that outlives its worker."""
 
-    @outside(Service.JOURNAL)
     def claim(self, order_id: UUID) -> Claim:
         """Refuses whenever there is an owner."""
-        if self._item(order_id).lease_owner is not None:
-            raise LeaseHeld(str(order_id))
-        return FakeJournal.claim.__wrapped__(self, order_id)  # type: ignore[attr-defined, no-any-return]
+        there = self.tables.orders.get(order_id)
+        if there and there.lease_owner:
+            raise LeaseHeld(order_id, self.gate.timeline() + LEASE)
+        return super().claim(order_id)
 
 
-class NeverInterrupted(FakeJournal):
+class NeverInterrupted(MemoryJournal):
     """A worker does not learn that its predecessor died, so what that one appended is not posted again."""
 
-    @outside(Service.JOURNAL)
     def claim(self, order_id: UUID) -> Claim:
         """Says that all is well."""
-        claim: Claim = FakeJournal.claim.__wrapped__(self, order_id)  # type: ignore[attr-defined]
-        return replace(claim, interrupted=False)
+        return replace(super().claim(order_id), interrupted=False)
 
 
-class HandsOverBlindly(FakeSubscribers):
+class SubscribersFirst(MemoryJournal):
+    """Reads who watches before it appends, not with it."""
+
+    def append(self, claim: Claim, entry: JournalEntry) -> Claim:
+        """Two calls."""
+        before = self.read(entry.order.order_id).subscribers
+        claim = super().append(claim, entry)
+        return replace(claim, entry=replace(claim.entry, subscribers=before))
+
+
+class ClosesWithTheLastEvent(MemoryJournal):
+    """Nothing is owed any more as soon as the order is final."""
+
+    def append(self, claim: Claim, entry: JournalEntry) -> Claim:
+        """Closes it."""
+        appended = super().append(claim, entry)
+        self.tables.orders[entry.order.order_id].closed = entry.is_final
+        return appended
+
+
+class NoBackOff(MemoryJournal):
+    """The next attempt comes with the next message."""
+
+    def release(self, claim: Claim, closed: bool = False, not_before: datetime | None = None) -> None:
+        """Forgets until when."""
+        super().release(claim, closed)
+
+
+class ForgetsKeys(MemoryJournal):
+    """A clientOrderId is nobody's."""
+
+    def _put_with_key(self, key: str, entry: JournalEntry, fingerprint: str) -> Key | None:
+        self.tables.keys.clear()
+        return super()._put_with_key(key, entry, fingerprint)
+
+
+class NeverForgetsKeys(MemoryJournal):
+    """A clientOrderId is its first order's for ever."""
+
+    def _put_with_key(self, key: str, entry: JournalEntry, fingerprint: str) -> Key | None:
+        holder = super()._put_with_key(key, entry, fingerprint)
+        self.tables.keys[key] = replace(self.tables.keys[key], expires_at=2**40)
+        return holder
+
+
+class HandsOverBlindly(MemorySubscribers):
     """The handover without its condition."""
 
-    @outside(Service.JOURNAL)
-    def hand_over(self, subscriber: Subscriber, through: int) -> bool:
-        """Does not look whether an event has come in between."""
-        watched = self._watched(subscriber.order_id)
-        watched[subscriber.connection_id] = replace(subscriber, live_after=through, sent_through=through)
+    def _hand_over(self, subscriber: Subscriber, through: int) -> bool:
+        if page := self.tables.page(subscriber):
+            page.subscribers[subscriber.connection_id] = replace(subscriber, live_after=through, sent_through=through)
         return True
 
 
-class SubscribersFirst(Publisher):
-    """Reads who watches before it appends, not with it."""
+class TurnsAllButOnePage(MemorySubscribers):
+    """Fans an event out on all pages but the last."""
 
-    def publish(self, claim: Claim, entry: JournalEntry) -> Claim:
-        """See `Publisher`."""
-        before = self.journal.read(entry.order.order_id).subscribers
-        claim = self.journal.append(claim, entry)
-        return replace(claim, entry=self.post(replace(claim.entry, subscribers=before)))
+    @outside(Service.PAGES)
+    def _list_pages(self, order_id: UUID) -> Sequence[int]:
+        return sorted(self.tables.further.get(order_id, {}))[:-1]
 
 
-class SubmitsFirst(Executor):
-    """Sends the transaction, then writes down that it does."""
+class CrowdedTooLate(MemorySubscribers):
+    """An order is marked as crowded when somebody on a further page is handed over, not before they enter it."""
 
-    def _publish(
-        self, claim: Claim, status: OrderStatus, message: str, attempt: int | None = None, **details: Any
-    ) -> Claim:
-        if status is OrderStatus.SUBMITTED and claim.entry.transaction:
-            transaction = claim.entry.transaction
-            self._venue(transaction.venue).submit(transaction, 8.0)
-        return super()._publish(claim, status, message, attempt, **details)
+    def _mark_crowded(self, order_id: UUID) -> None:
+        """Not yet."""
 
-
-@dataclass(frozen=True)
-class FailsAtOnce(Executor):
-    """Gives up at the first error, transient or not."""
-
-    policy: ExecutionPolicy = field(default_factory=lambda: ExecutionPolicy(max_attempts=1))
+    def hand_over(self, subscriber: Subscriber, through: int) -> bool:
+        """Two calls."""
+        handed_over = super().hand_over(subscriber, through)
+        if subscriber.page:
+            super()._mark_crowded(subscriber.order_id)
+        return handed_over
 
 
-class RecordsFirstFailure(Executor):
-    """Writes a failed row at the first failed attempt; ON CONFLICT DO NOTHING then keeps it."""
+class TakesNobodyBack(MemorySubscribers):
+    """Who was not reached is left alone."""
 
-    def _retry_or_fail(self, claim: Claim, error: ExecutionError, attempt: int | None = None) -> Progress:
-        failed = claim.entry.advanced(OrderStatus.FAILED, self.now(), str(error), code=error.code, error=str(error))
-        self.history.record(failed)
-        return super()._retry_or_fail(claim, error, attempt)
+    def take_back(self, subscribers: Sequence[Subscriber]) -> list[Subscriber]:
+        """Nobody is kept."""
+        return []
 
 
-class ForgetsTheRow(Executor):
-    """Does not bring an order back when PostgreSQL was away."""
+class AsksNobody(MemoryCatchUps):
+    """Notify is never invoked."""
 
-    def _close(self, claim: Claim) -> Progress:
+    def request(self, subscriber: Subscriber) -> None:
+        """Says that it is."""
+
+
+class ForgetsTheRow(MemoryHistory):
+    """An outcome that PostgreSQL did not take is taken for written."""
+
+    def record(self, entry: JournalEntry) -> None:
+        """Says so."""
         with suppress(HistoryUnavailable):
-            self.history.record(claim.entry)
-        self.journal.release(claim, closed=True)
-        return Progress.DONE
+            super().record(entry)
 
 
-class ClosesFirst(Executor):
-    """Closes the order, then writes its row."""
+class ForgetsTheEvents(MemoryHistory):
+    """The first event is all that is written beside the row."""
 
-    def _close(self, claim: Claim) -> Progress:
-        self.journal.release(claim, closed=True)
-        self.history.record(claim.entry)
-        return Progress.DONE
-
-
-class UnknownIsFailed(Executor):
-    """Takes a timeout for a failure, without asking the venue."""
-
-    def _settle(self, claim: Claim, transaction: Transaction, fresh: bool) -> Progress:
-        try:
-            status = self._venue(transaction.venue).submit(transaction, 8.0)
-        except ExecutionError as error:
-            return self._retry_or_fail(claim, error)
-        return self._end(claim, transaction, status, ExecutionError("did not land"))
+    def record(self, entry: JournalEntry) -> None:
+        """Half of it."""
+        super().record(entry)
+        self.rows.events = dict(list(self.rows.events.items())[:1])
 
 
-class LeavesAlive(FakeVenue):
-    """A retry without declaring the earlier transaction dead."""
+class DropsWhatIsSentAnew(MemoryQueue):
+    """Acknowledged without another message."""
 
-    def abandon(self, transaction: Transaction) -> TransactionStatus:
+    def send(self, order_id: UUID, delay_seconds: int = 0) -> None:
+        """Keeps what has no delay."""
+        if not delay_seconds:
+            super().send(order_id)
+
+
+class SendsWhenItBuilds(ScriptedVenue):
+    """The transaction is sent before it is journaled."""
+
+    def _build(self, order: Order, attempt: int, quote: Quote, min_amount_out: Decimal) -> Transaction:
+        transaction = super()._build(order, attempt, quote, min_amount_out)
+        self.submit(transaction, 0.0)
+        return transaction
+
+
+class SaysDeadTooSoon(ScriptedVenue):
+    """A retry without seeing to it that the earlier transaction is dead."""
+
+    def abandon(self, transaction: Transaction) -> Ended | Pending:
         """Only says so."""
-        return Outlook.DEAD
+        return Dead()
 
 
-def acknowledges_held(fault: Exception) -> bool:
-    """A consumer that deletes the message when another worker has the order."""
-    return isinstance(fault, LeaseHeld)
+class TakesUnknownForDead(HardVenue):
+    """What nobody has seen is dead."""
+
+    def unseen(self) -> TransactionStatus:
+        """As it seems."""
+        return Dead()
+
+    def _status(self, transaction: Transaction, wait_seconds: float) -> TransactionStatus:
+        found = super()._status(transaction, wait_seconds)
+        return Dead() if isinstance(found, Unknown) else found

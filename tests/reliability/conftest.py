@@ -1,20 +1,21 @@
-"""Quiet logs, and a summary of how much was tried."""
+"""Quiet logs and metrics, and a summary of how much was tried."""
 
 import io
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 
 import pytest
-from order_engine.observability import logger
+from order_engine.observability import logger, metrics
 
 from tests.reliability.tally import tried
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
+def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Thousands of runs say nothing: neither logs nor metrics."""
     level = logger.log_level
     logger.setLevel("CRITICAL")
+    monkeypatch.setattr(metrics, "add_metric", lambda **_metric: None)
     with redirect_stdout(_Nowhere()):
         yield
     logger.setLevel(level)

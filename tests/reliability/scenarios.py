@@ -1,65 +1,91 @@
 """The lives of an order that the tests go through, each with what may go wrong at any moment left out."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from tests.reliability.fake_venue import Fate
-from tests.reliability.gate import Mode, Service
+from order_engine.adapters.subscribers import PAGE_SIZE
 
-
-@dataclass(frozen=True)
-class Visit:
-    """A subscriber, in virtual seconds from the order's submission (an order is final after about three)."""
-
-    name: str
-    joins_at: float
-    leaves_at: float | None = None
-    replays_at: float | None = None  # asks for everything again on the open socket
-    deaf: tuple[float, float] = (0.0, 0.0)  # from when until when its socket is throttled
+from tests.doubles.gate import Mode, Service
+from tests.doubles.lives import Visit
+from tests.doubles.venues import Fate, HardVenue, ScriptedVenue, Twist
 
 
 @dataclass(frozen=True)
 class Scenario:
     """One order's life. `lethal`: the service whose call kills every worker, so that its message ends among the dead
-    letters. `lands_by_itself`: the chain ends what is due unasked (as a real one), or when looked at (the mock one)."""
+    letters. `by_itself`, `careless`: see `Ledger`. `repeats_at`, `renewals`: see `Life`."""
 
     name: str
     ends_as: str
     fates: tuple[Fate, ...] = ()
     visits: tuple[Visit, ...] = ()
-    client_order_id: str | None = "key"
+    key: str | None = "key"
     lethal: tuple[Service, Mode] | None = None
-    lands_by_itself: bool = True
+    by_itself: bool = True
+    careless: bool = False
+    venue: type[ScriptedVenue] = ScriptedVenue
+    twists: Mapping[tuple[str, int], Twist] = field(default_factory=dict)
+    page_size: int = PAGE_SIZE
+    repeats_at: tuple[float, ...] = ()
+    renewals: int = 0
 
+
+EARLY = (Visit("early", 0.012),)
+CROWD = (Visit("first", 0.012), Visit("second", 0.05), Visit("third", 0.25))
 
 PLAIN = Scenario("plain", "confirmed")
-WATCHED = Scenario("watched", "confirmed", visits=(Visit("early", 0.012), Visit("midway", 1.0)))
-WITHOUT_KEY = Scenario("without a key", "confirmed", client_order_id=None)
-TRANSIENT = Scenario("first attempt unavailable", "confirmed", (Fate.UNAVAILABLE,), (Visit("early", 0.012),))
-NO_QUOTES = Scenario("no quotes at first", "confirmed", (Fate.NO_QUOTES,), (Visit("early", 0.012),))
+WATCHED = Scenario("watched", "confirmed", visits=(*EARLY, Visit("midway", 1.0)))
+WITHOUT_KEY = Scenario("without a key", "confirmed", key=None)
+REPEATED = Scenario("posted again and again", "confirmed", (Fate.NO_QUOTES,), repeats_at=(0.3, 0.6))
+RENEWED = Scenario("key used again after its life", "confirmed", renewals=1)
+TRANSIENT = Scenario("first attempt unavailable", "confirmed", (Fate.UNAVAILABLE,))
 ONE_QUOTE = Scenario("one venue down", "confirmed", (Fate.ONE_QUOTE,))
-EXHAUSTED = Scenario("three failed attempts", "failed", (Fate.UNAVAILABLE,) * 3, (Visit("early", 0.012),))
-NO_LIQUIDITY = Scenario("no liquidity", "failed", (Fate.NO_LIQUIDITY,), (Visit("early", 0.012),))
-TIMEOUT_BEFORE = Scenario(
-    "timeout before sending", "confirmed", (Fate.TIMEOUT_BEFORE_SENDING,), (Visit("early", 0.012),)
+EXHAUSTED = Scenario("three failed attempts", "failed", (Fate.NO_QUOTES,) * 3, EARLY)
+NO_LIQUIDITY = Scenario("no liquidity", "failed", (Fate.NO_LIQUIDITY,), EARLY)
+TIMEOUT_BEFORE = Scenario("timeout before sending", "confirmed", (Fate.TIMEOUT_BEFORE_SENDING,))
+TIMEOUT_AFTER = Scenario("timeout after sending", "confirmed", (Fate.TIMEOUT_AFTER_SENDING,), EARLY)
+SLOW = Scenario("lands in its last moment", "confirmed", (Fate.SLOW,))
+TOO_SLOW = Scenario("would land too late", "confirmed", (Fate.TOO_SLOW,))
+REVERTS = Scenario("reverts", "failed", (Fate.REVERTS,), EARLY)
+DUST = Scenario("settles for nothing", "failed", (Fate.DUST,), careless=True)
+LOOKED_AT = Scenario("lands when looked at", "confirmed", (Fate.TIMEOUT_AFTER_SENDING,), by_itself=False)
+
+HARD_SLOW = Scenario("hard venue, lands in its last moment", "confirmed", (Fate.SLOW,), venue=HardVenue)
+HARD_LOST = Scenario("hard venue, lost on its way", "failed", (Fate.LOST,), venue=HardVenue)  # its minute is over then
+HARD_TIMEOUT = Scenario(
+    "hard venue, timeout after sending", "confirmed", (Fate.TIMEOUT_AFTER_SENDING,), venue=HardVenue
 )
-TIMEOUT_AFTER = Scenario("timeout after sending", "confirmed", (Fate.TIMEOUT_AFTER_SENDING,), (Visit("early", 0.012),))
-SLOW = Scenario("lands too late", "confirmed", (Fate.SLOW,))
-REVERTS = Scenario("reverts", "failed", (Fate.REVERTS,), (Visit("early", 0.012),))
-LOOKED_AT = Scenario("lands when looked at", "confirmed", (Fate.TIMEOUT_AFTER_SENDING,), lands_by_itself=False)
-LATE = Scenario("late subscriber", "confirmed", visits=(Visit("early", 0.012), Visit("late", 30.0)))
+
+LATE = Scenario("late subscriber", "confirmed", visits=(*EARLY, Visit("late", 30.0)))
 LEAVING = Scenario("one leaves", "confirmed", visits=(Visit("leaving", 0.012, leaves_at=1.0), Visit("staying", 0.2)))
 REPLAYING = Scenario("one replays", "confirmed", visits=(Visit("replaying", 0.012, replays_at=0.7),))
-THROTTLED = Scenario(
-    "throttled socket", "confirmed", visits=(Visit("throttled", 0.012, deaf=(0.505, 0.52)), Visit("fine", 0.012))
+THROTTLED = Scenario("throttled socket", "confirmed", visits=(Visit("throttled", 0.012, deaf=(0.2, 0.26)), *EARLY))
+THROTTLED_LAST = Scenario("throttled at the end", "confirmed", visits=(Visit("throttled", 0.012, deaf=(2.6, 2.8)),))
+STUCK = Scenario(
+    "sockets that hang", "confirmed", visits=tuple(Visit(f"stuck {n}", 0.02, stuck=(0.1, 9.0)) for n in (1, 2))
 )
-THROTTLED_LAST = Scenario("throttled at the end", "confirmed", visits=(Visit("throttled", 0.012, deaf=(2.999, 3.03)),))
-DEADLY_QUOTES = Scenario(
-    "dies at its quotes", "failed", (), (Visit("early", 0.012),), lethal=(Service.QUOTES, Mode.KILL_AFTER)
+CROWDED = Scenario("a crowd", "confirmed", visits=CROWD, page_size=1)
+CROWDED_AT_ONCE = Scenario(
+    "two at once", "failed", (Fate.NO_LIQUIDITY,), (Visit("a", 0.012), Visit("b", 0.012)), page_size=1
 )
-DEADLY_SENDING = Scenario(
-    "dies once it has sent", "confirmed", (), (Visit("early", 0.012),), lethal=(Service.CHAIN, Mode.KILL_AFTER)
+CROWDED_LEAVING = Scenario(
+    "a crowd, one leaves, one is throttled",
+    "failed",
+    (Fate.REVERTS,),
+    (
+        Visit("first", 0.012),
+        Visit("leaving", 0.014, leaves_at=0.5),
+        Visit("throttled", 0.016, deaf=(0.2, 0.3)),
+        Visit("replaying", 0.018, replays_at=0.4),
+    ),
+    page_size=2,
 )
+
+DEADLY_QUOTES = Scenario("dies at its quotes", "failed", (), EARLY, lethal=(Service.QUOTES, Mode.KILL_AFTER))
+DEADLY_SENDING = Scenario("dies once it has sent", "confirmed", (), EARLY, lethal=(Service.CHAIN, Mode.KILL_AFTER))
 DEADLY_REVERTED = Scenario(
     "dies once it has sent what reverts", "failed", (Fate.REVERTS,), lethal=(Service.CHAIN, Mode.KILL_AFTER)
 )
 DEADLY_HISTORY = Scenario("dies at its history", "confirmed", lethal=(Service.HISTORY, Mode.KILL_BEFORE))
+
+ALL = [scenario for scenario in list(vars().values()) if isinstance(scenario, Scenario)]

@@ -1,22 +1,21 @@
 """Interleavings: tasks that stop before every outside call, and a search through the orders in which they may go on.
 
-Tasks are threads of which one moves at a time. A schedule is a list of choices, one for each stop at which there was
+A schedule is a list of choices, one for each stop at which there was
 something to choose; the search replays a prefix and goes through what may follow, so that it is the same each time.
 """
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from tests.reliability.gate import Service
+from greenlet import getcurrent, greenlet
 
 T = TypeVar("T")
 
 
 @dataclass
 class Chooser:
-    """Answers with the prefix's choices, then always with the first option; keeps what was chosen among how many."""
+    """Makes the prefix's choices, then always takes the first option; keeps what was chosen among how many."""
 
     prefix: Sequence[int] = ()
     made: list[tuple[int, int]] = field(default_factory=list)
@@ -52,50 +51,34 @@ def every_schedule(run: Callable[[Chooser], T], at_most: int) -> Iterator[T]:
 
 
 class Task:
-    """A thread that moves only when it is told to, and stops when `pause` is called in it."""
+    """A process that moves only when it is told to, and stops when `pause` is called in it."""
 
     def __init__(self, work: Callable[[], None]) -> None:
-        self._work = work
-        self._go = threading.Semaphore(0)
-        self._stopped = threading.Semaphore(0)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.ended = False
-        self.fault: BaseException | None = None
-        self._thread.start()
+        self._greenlet = greenlet(work)
+        self._told_by = getcurrent()
 
-    def step(self) -> None:
-        """Lets it go on to its next stop, or its end. Raises what it raised."""
-        self._go.release()
-        if not self._stopped.acquire(timeout=30):
-            raise AssertionError("a task does not come to its next stop")
-        if self.ended:
-            self._thread.join()
-        if self.fault is not None:
-            raise self.fault
-
-    def pause(self) -> None:
-        """Stops the task (called in it)."""
-        self._stopped.release()
-        self._go.acquire()
+    @property
+    def ended(self) -> bool:
+        """Whether it has nothing more to do."""
+        return bool(self._greenlet.dead)
 
     @property
     def is_current(self) -> bool:
-        """Whether this is the caller's thread."""
-        return threading.current_thread() is self._thread
+        """Whether this is what runs."""
+        return getcurrent() is self._greenlet
 
-    def _run(self) -> None:
-        self._go.acquire()
-        try:
-            self._work()
-        except BaseException as fault:  # noqa: BLE001 - raised again in `step`
-            self.fault = fault
-        self.ended = True
-        self._stopped.release()
+    def step(self) -> None:
+        """Lets it go on to its next stop, or its end. Raises what it raised."""
+        self._greenlet.switch()
+
+    def pause(self) -> None:
+        """Stops the task (called in it)."""
+        self._told_by.switch()
 
 
 def run_tasks(
     works: Sequence[Callable[[], None]],
-    hook: Callable[[Callable[[Service], None]], None],
+    hook: Callable[[Callable[[], None]], None],
     choose: Callable[[int], int],
     preemptions: int,
     aside: Callable[[], None] | None = None,
@@ -108,7 +91,7 @@ def run_tasks(
     """
     tasks = [Task(work) for work in works]
 
-    def before_call(_service: Service) -> None:
+    def before_call() -> None:
         for task in tasks:
             if task.is_current:
                 task.pause()

@@ -1,14 +1,32 @@
-"""Going through a scenario's faults and schedules; each run is judged by the checker."""
+"""Going through a scenario's faults and schedules; each run is judged by the campaign's checker."""
 
+import math
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 
-from tests.reliability.gate import Mode, Service
-from tests.reliability.invariants import Breach
+from order_engine.orders import Subscriber
+
+from tests.chaos.world import Breach, Posted, Terms
+from tests.doubles.chain import Ledger
+from tests.doubles.gate import Call, Faults, Gate, Mode, either, no_faults, planned
+from tests.doubles.journal import LEASE
+from tests.doubles.lives import BODY, Life, World
+from tests.doubles.platform import INVOCATION_RETRIES, VISIBILITY_SECONDS, Letter, Parts, Platform
+from tests.doubles.tables import Tables
+from tests.doubles.timeline import Killed
+from tests.doubles.venues import Market, ScriptedVenue, scripted
 from tests.reliability.scenarios import Scenario
-from tests.reliability.schedules import Chooser, every_schedule
+from tests.reliability.schedules import Chooser, every_schedule, run_tasks
 from tests.reliability.tally import tried
-from tests.reliability.world import Message, Parts, World
+
+Plan = Mapping[int, Mode]
+# Calls that change nothing: whether they took effect makes no difference.
+_READS = {"read", "find", "look_up", "look_at_order", "list_pages", "find_page", "quote", "build"}
+_OF_WRITES = (Mode.FAIL_AFTER, Mode.LATE, Mode.HANG_AFTER)
+FAULTS = (Mode.KILL_BEFORE, Mode.KILL_AFTER, Mode.FAIL_BEFORE, Mode.FAIL_AFTER)
 
 
 @dataclass(frozen=True)
@@ -21,32 +39,78 @@ class Found:
     story: Sequence[str]
 
     def __str__(self) -> str:
-        lines = [f"{self.scenario.name}, {self.how}:", *(f"{one.invariant}: {one.found}" for one in self.breaches)]
+        lines = [f"{self.scenario.name}, {self.how}:", *(f"{one.rule}: {one.detail}" for one in self.breaches)]
         return "\n".join([*lines, *self.story])
 
 
-Plan = Mapping[int, Mode]
+def stage(
+    scenario: Scenario, faults: Faults = no_faults, parts: Parts | None = None, one_per_order: bool = False
+) -> World:
+    """The scenario's world, before anything happens."""
+    random.seed(0)  # the back-off's jitter
+    parts = parts or Parts()
+
+    def lethal(call: Call) -> Mode | None:
+        if scenario.lethal and call.function == "route_execute" and call.service is scenario.lethal[0]:
+            return scenario.lethal[1]
+        return None
+
+    venue = scenario.venue if parts.venue is ScriptedVenue else parts.venue
+    platform = Platform(
+        Gate(faults=either(lethal, faults)),
+        replace(parts, venue=venue),
+        Tables(page_size=scenario.page_size),
+        Ledger(one_per_order, scenario.by_itself, scenario.careless),
+        Market(scripted(*scenario.fates), dict(scenario.twists)),
+    )
+    life = Life(scenario.key, scenario.visits, 0.0, scenario.repeats_at, scenario.renewals)
+    terms = Terms(parts.policy.retry_base_seconds / 2, venue.VALIDITY_SECONDS)
+    return World(platform, [life], terms)
 
 
-def points(scenario: Scenario, parts: Parts | None = None, one_per_order: bool = False) -> int:
-    """How many calls to outside systems an undisturbed run makes."""
-    return World(scenario, {}, parts, one_per_order=one_per_order).run().gate.calls
+def calls(scenario: Scenario, faults: Faults = no_faults, parts: Parts | None = None) -> list[Call]:
+    """The calls to outside systems that a run makes."""
+    return [call for call, _ in stage(scenario, faults, parts).run().platform.gate.story]
 
 
-def one_fault(scenario: Scenario, modes: Iterable[Mode] = Mode, parts: Parts | None = None) -> Iterator[Plan]:
+def telling(call: Call, mode: Mode) -> bool:
+    """Whether a fault is one of its own: a kill before a call is the kill after the one before it in its invocation,
+    and where nothing is written, whether it was makes no difference."""
+    if mode is Mode.KILL_BEFORE:
+        return call.nth == 1
+    return mode not in _OF_WRITES or call.name not in _READS
+
+
+def one_fault(scenario: Scenario, modes: Sequence[Mode] = FAULTS, parts: Parts | None = None) -> Iterator[Plan]:
     """A fault of each mode at each call."""
-    last = points(scenario, parts)
-    return ({number: mode} for mode in modes for number in range(1, last + 1))
+    made = calls(scenario, parts=parts)
+    return ({call.number: mode} for mode in modes for call in made if telling(call, mode))
 
 
-def two_faults(scenario: Scenario, first: Iterable[Mode], second: Sequence[Mode], reach: int) -> Iterator[Plan]:
-    """A fault at each call, and another one at each of the `reach` calls that come after it in that run."""
-    last = points(scenario)
-    for mode in first:
-        for number in range(1, last + 1):
-            ends = World(scenario, {number: mode}).run().gate.calls
-            for then in range(number + 1, min(ends, number + reach) + 1):
-                yield from ({number: mode, then: other} for other in second)
+def more_faults(
+    scenario: Scenario, modes: Sequence[Sequence[Mode]], reach: int, most: int, seed: int = 7
+) -> Iterator[Plan]:
+    """A fault of the first modes at a call, one of the next modes at one of the `reach` calls that come after it in
+    that run, and so on. If there are more than `most` such plans, as many drawn at random, the same each time."""
+    begin: list[Plan] = [{call.number: mode} for mode in modes[0] for call in calls(scenario) if telling(call, mode)]
+    dice = random.Random(seed)
+    many = len(begin) * math.prod(reach * len(then) for then in modes[1:])
+    if many > most:
+        for _ in range(most):
+            plan = dice.choice(begin)
+            for then in modes[1:]:
+                plan = {**plan, max(plan) + dice.randint(1, reach): dice.choice(then)}
+            yield plan
+        return
+    for then in modes[1:]:
+        begin = [
+            {**plan, call.number: mode}
+            for plan in begin
+            for call in calls(scenario, planned(plan))[max(plan) : max(plan) + reach]
+            for mode in then
+            if telling(call, mode)
+        ]
+    yield from begin
 
 
 def disturbed(
@@ -54,34 +118,92 @@ def disturbed(
     scenario: Scenario,
     plans: Iterable[Plan],
     parts: Parts | None = None,
-    away: Mapping[Service, tuple[float, float]] | None = None,
+    also: Faults = no_faults,
     one_per_order: bool = False,
 ) -> Iterator[Found]:
-    """Runs the scenario with each of the plans; answers the runs that breached something."""
+    """Runs the scenario with each of the plans; returns the runs that breached something."""
     for plan in plans:
-        world = World(scenario, plan, parts, away, one_per_order).run()
+        world = stage(scenario, either(planned(plan), also), parts, one_per_order).run()
         tried[what] += 1
         if found := world.breaches():
-            yield Found(scenario, {number: mode.value for number, mode in plan.items()}, found, world.gate.story)
+            yield Found(
+                scenario, {number: mode.value for number, mode in plan.items()}, found, world.platform.gate.told()
+            )
 
 
-Cast = Callable[[World, Message], Sequence[Callable[[], None]]]
+# --- schedules --------------------------------------------------------------------------------------------------------
 
 
-def two_workers(world: World, message: Message) -> Sequence[Callable[[], None]]:
+class Stage:
+    """A world whose processes are run by hand, one call at a time, as a schedule says."""
+
+    def __init__(self, scenario: Scenario, faults: Faults, parts: Parts | None) -> None:
+        self.world = stage(scenario, faults, parts)
+        self.platform = self.world.platform
+        self.platform.by_hand = True
+        status, answer = self.platform.submit({**BODY, "clientOrderId": "key"})
+        now = self.world.timeline().timestamp()
+        self.world.posted.append(Posted(now, {**BODY, "clientOrderId": "key"}, "accept", status, answer, now))
+        self.letter = self.platform.kept.popleft()[0]
+        for visit in scenario.visits:
+            self.world.join_at_once(visit, answer["orderId"])
+
+    def work(self) -> None:
+        """A worker that was handed the order's message."""
+        letter = self.letter
+        assert isinstance(letter, Letter)
+        with suppress(Killed):
+            if not self.platform.work("route_execute", letter):
+                self.platform.acknowledge(letter)
+        if not letter.deleted:
+            self.world.timeline.invoke(partial(self.platform.deliver, letter), VISIBILITY_SECONDS)
+
+    def notify(self) -> None:
+        """Notify, for whoever it was asked for by now, one after the other."""
+        kept = self.platform.kept
+        while wanted := next((one for one in kept if isinstance(one[0], Subscriber)), None):
+            kept.remove(wanted)
+            subscriber = wanted[0]
+            assert isinstance(subscriber, Subscriber)
+            try:
+                self.platform.bring_up_to_date(subscriber)
+            except (Killed, Exception):  # noqa: BLE001 - as Lambda does
+                self.platform.notify(subscriber, INVOCATION_RETRIES[0], 1)
+
+    def run(self, works: Sequence[Callable[[], None]], choose: Chooser, preemptions: int, expiries: int) -> None:
+        """Runs processes interleaved (see `run_tasks`); as often as `expiries`, time passes until leases run out. Then
+        whatever is left to do."""
+
+        def hook(pause: Callable[[], None]) -> None:
+            self.platform.gate.before = lambda _service, _name: pause()
+
+        run_tasks(
+            works, hook, choose, preemptions, partial(self.world.timeline.wait, LEASE.total_seconds() + 1), expiries
+        )
+        hook(lambda: None)
+        self.platform.by_hand = False
+        for what, delay in self.platform.kept:
+            self.platform.pass_on(what, delay)
+        self.world.settle()
+
+
+Cast = Callable[[Stage], Sequence[Callable[[], None]]]
+
+
+def two_workers(on: Stage) -> Sequence[Callable[[], None]]:
     """Two workers that were handed the same order."""
-    world.run_beside()
-    return [lambda: world.deliver(message), lambda: world.deliver(message)]
+    on.notify()
+    return [on.work, on.work]
 
 
-def worker_and_notify(world: World, message: Message) -> Sequence[Callable[[], None]]:
+def worker_and_notify(on: Stage) -> Sequence[Callable[[], None]]:
     """A worker, and notify for whoever waits to be brought up to date."""
-    return [lambda: world.deliver(message), world.run_beside]
+    return [on.work, on.notify]
 
 
-def everybody(world: World, message: Message) -> Sequence[Callable[[], None]]:
+def everybody(on: Stage) -> Sequence[Callable[[], None]]:
     """Two workers and notify."""
-    return [lambda: world.deliver(message), lambda: world.deliver(message), world.run_beside]
+    return [on.work, on.work, on.notify]
 
 
 def scheduled(
@@ -94,11 +216,11 @@ def scheduled(
     plan: Plan | None = None,
 ) -> Found | None:
     """Runs the cast by one schedule, then whatever is left to do."""
-    world = World(scenario, plan, parts)
-    world.run_at_once(cast(world, world.prepare()), choose, preemptions, expiries)
-    found = world.settle().breaches()
+    on = Stage(scenario, planned(plan or {}), parts)
+    on.run(cast(on), choose, preemptions, expiries)
+    found = on.world.breaches()
     how = f"{[choice for choice, _ in choose.made]} {plan or ''}"
-    return Found(scenario, how, found, world.gate.story) if found else None
+    return Found(scenario, how, found, on.platform.gate.told()) if found else None
 
 
 def interleaved(
@@ -110,7 +232,7 @@ def interleaved(
     parts: Parts | None = None,
     plan: Plan | None = None,
 ) -> Iterator[Found]:
-    """Runs the cast by every schedule with so many preemptions; answers the runs that breached something."""
+    """Runs the cast by every schedule with so many preemptions; returns the runs that breached something."""
     for found in every_schedule(
         lambda choose: scheduled(scenario, cast, choose, preemptions, expiries, parts, plan), at_most=20_000
     ):

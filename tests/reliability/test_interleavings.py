@@ -9,9 +9,10 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.doubles.gate import Gate, Mode, Service
+from tests.doubles.lives import Visit
 from tests.reliability import scenarios
-from tests.reliability.gate import Clock, Gate, Mode, Service
-from tests.reliability.scenarios import Scenario, Visit
+from tests.reliability.scenarios import Scenario
 from tests.reliability.schedules import Chooser, every_schedule, run_tasks
 from tests.reliability.search import Cast, Plan, everybody, interleaved, scheduled, two_workers, worker_and_notify
 from tests.reliability.tally import tried
@@ -29,10 +30,10 @@ def test_the_search_is_complete() -> None:
 
     def runs(preemptions: int) -> set[str]:
         def run(choose: Chooser) -> str:
-            gate, done = Gate(Clock()), list[str]()
+            gate, done = Gate(), list[str]()
 
-            def hook(before_call: Callable[[Service], None]) -> None:
-                gate.between = before_call
+            def hook(before_call: Callable[[], None]) -> None:
+                gate.before = lambda _service, _name: before_call()
 
             def work(name: str) -> None:
                 for _ in range(2):
@@ -71,6 +72,11 @@ def test_publisher_and_notify_on_one_connection() -> None:
     """Each status reaches the subscriber by the one or by the other, in order."""
     none("schedules of publisher and notify", scenarios.NO_LIQUIDITY, worker_and_notify, 4)
     none("schedules of publisher and notify", scenarios.REVERTS, worker_and_notify, 2)
+
+
+def test_publisher_and_notify_on_further_pages() -> None:
+    """Turning a page and handing over on it exclude each other, as on the order's own."""
+    none("schedules of publisher and notify", scenarios.CROWDED_AT_ONCE, worker_and_notify, 2)
 
 
 def test_publisher_and_notify_on_a_socket_that_is_throttled() -> None:

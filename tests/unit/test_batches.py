@@ -1,4 +1,4 @@
-"""A batch of the orders queue: each message on its own, and only those that failed come again."""
+"""A batch of the orders queue: each message on its own, and only those that failed are redelivered."""
 
 import json
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 import pytest
 from order_engine.adapters.order_queue import order_id_of
 from order_engine.batches import process_batch
-from order_engine.errors import LeaseHeld, LeaseLost, ServiceUnavailable, UnknownOrder
+from order_engine.errors import BackingOff, LeaseHeld, LeaseLost, ServiceUnavailable, UnknownOrder
 
-from tests.support.builders import LambdaContext, sqs_event
+from tests.support.builders import START, LambdaContext, sqs_event
 
 
 def message(order_id: UUID) -> str:
@@ -17,7 +17,11 @@ def message(order_id: UUID) -> str:
 
 
 def failures_of(bodies: list[str], work: Callable[[UUID], object], context: LambdaContext | None = None) -> list[str]:
-    answer = process_batch(sqs_event(*bodies), context or LambdaContext(), work)
+    def once(order_id: UUID, received: int) -> object:
+        assert received == 1
+        return work(order_id)
+
+    answer = process_batch(sqs_event(*bodies), context or LambdaContext(), once)
     assert set(answer) == {"batchItemFailures"}
     return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
@@ -32,10 +36,17 @@ def test_each_message_is_worked_on_in_its_turn() -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [LeaseHeld("held"), LeaseLost("lost"), UnknownOrder("who"), ServiceUnavailable("away"), ZeroDivisionError("a bug")],
+    [
+        LeaseHeld(UUID(int=1), START),
+        BackingOff(UUID(int=1), START),
+        LeaseLost("lost"),
+        UnknownOrder("who"),
+        ServiceUnavailable("away"),
+        ZeroDivisionError("a bug"),
+    ],
     ids=lambda fault: type(fault).__name__,
 )
-def test_only_the_message_that_failed_comes_again(fault: Exception) -> None:
+def test_only_the_message_that_failed_is_redelivered(fault: Exception) -> None:
     order_ids = [uuid4() for _ in range(3)]
     worked: list[UUID] = []
 
@@ -67,7 +78,7 @@ def test_with_all_messages_failing_the_invocation_itself_does_not() -> None:
     assert failures_of([message(uuid4()), message(uuid4())], work) == ["message-0", "message-1"]
 
 
-def test_with_no_time_left_the_rest_of_the_batch_comes_again() -> None:
+def test_with_no_time_left_the_rest_of_the_batch_is_redelivered() -> None:
     order_ids = [uuid4() for _ in range(3)]
     context = LambdaContext(remaining_ms=20_000)
     worked: list[UUID] = []

@@ -1,7 +1,7 @@
 """How the workers reach PostgreSQL: by a URL where there is one, else by IAM, over TLS that is checked."""
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -53,6 +53,28 @@ def test_without_a_url_iam_vouches_and_the_servers_certificate_is_checked(
     query = parse_qs(token.query)
     assert (query["Action"], query["DBUser"], query["X-Amz-Expires"]) == (["connect"], ["order_worker"], ["900"])
     assert "/eu-central-1/rds-db/aws4_request" in query["X-Amz-Credential"][0]
+
+
+@pytest.mark.parametrize(
+    "connect",
+    [
+        lambda: postgres.connect_to("postgresql://somebody@127.0.0.1/orders"),
+        lambda: postgres.connect_over_tls(HOST, "orders", "order_worker", "token"),
+    ],
+)
+def test_every_connection_has_limits_for_connecting_and_for_a_peer_that_is_gone(
+    connect: Callable[[], Any], connections: Any
+) -> None:
+    connect()
+
+    ((_, asked),) = connections
+    seconds_until_a_silent_peer_is_dropped = (
+        asked["keepalives_idle"] + asked["keepalives_interval"] * asked["keepalives_count"]
+    )
+    assert asked["connect_timeout"] == 2  # psycopg knows no shorter one
+    assert asked["keepalives"] == 1
+    assert seconds_until_a_silent_peer_is_dropped <= 10
+    assert asked["tcp_user_timeout"] <= 5000  # milliseconds
 
 
 def test_the_roots_are_those_of_rds() -> None:

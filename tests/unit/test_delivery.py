@@ -1,57 +1,89 @@
 """Live updates: one writer at a time, every status in order, and no socket holds up an order."""
 
-import threading
-from datetime import timedelta
-from uuid import UUID, uuid4
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from order_engine.delivery import CONNECTING, CatchUp, Publisher
-from order_engine.errors import LeaseLost, ServiceUnavailable, SocketGone, SocketUnreachable, UnknownOrder
-from order_engine.orders import JournalEntry
-from order_engine.ports import Claim
+from order_engine import limits
+from order_engine.delivery import CONNECTING
+from order_engine.errors import SocketUnreachable, UnknownOrder
+from order_engine.orders import JournalEntry, Subscriber
 from order_engine.status import OrderStatus
 
+from tests.doubles.gate import Gate, Mode, Service, Troubles
+from tests.doubles.platform import Platform
+from tests.doubles.services import Socket
+from tests.doubles.tables import OrderItem, Page, Tables
+from tests.doubles.timeline import Timeline
 from tests.support.builders import a_subscriber, accepted, an_entry, an_order
-from tests.support.fakes import FixedClock, MemoryCatchUps, MemoryJournal, MemorySockets, MemorySubscribers
+
+ON_EACH_PAGE = pytest.mark.parametrize("page", [0, 1])
 
 
 class Room:
-    """One order, its worker's claim, and the people who watch."""
+    """One order, its worker's claim, and those who watch; everything runs as a function's invocation."""
 
     def __init__(self, entry: JournalEntry | None = None) -> None:
+        self.troubles = Troubles()
         entry = entry or accepted(an_order())
-        self.order_id: UUID = entry.order.order_id
-        self.journal, self.sockets, self.catch_ups = MemoryJournal(entry), MemorySockets(), MemoryCatchUps()
-        self.subscribers = MemorySubscribers(self.journal)
-        self.clock = FixedClock(entry.last.timestamp)
-        self.publisher = Publisher(self.journal, self.subscribers, self.sockets, self.catch_ups)
-        self.notify = CatchUp(self.journal, self.subscribers, self.sockets, self.clock, pauses=(0.0, 0.0, 0.0))
-        self.claim: Claim = self.journal.claim(self.order_id)
+        self.order_id = entry.order.order_id
+        gate = Gate(Timeline(entry.last.timestamp), self.troubles)
+        self.platform = Platform(gate, tables=Tables(page_size=10_000), by_hand=True)
+        self.timeline = gate.timeline
+        self.platform.tables.orders[self.order_id] = OrderItem(entry)
+        self.claim = self.platform.journal.claim(self.order_id)
+        self.publisher = self.platform.executor().publisher
 
-    def publish(self, times: int = 1) -> None:
-        """Appends and posts events; `routing` may follow itself."""
-        for _ in range(times):
-            entry = self.claim.entry.advanced(OrderStatus.ROUTING, self.clock(), "Comparing prices", attempt=1)
-            self.claim = self.publisher.publish(self.claim, entry)
+    def run(self, work: Callable[[], Any]) -> Any:
+        ended: list[Any] = []
+        self.platform.invoke("notify", lambda: ended.append(work()), ended.append)
+        self.timeline.run()
+        if isinstance(ended[0], BaseException):
+            raise ended[0]
+        return ended[0]
 
-    def join(self, connection_id: str, live_after: int | None = None, sent_through: int = 0) -> None:
-        self.subscribers.join(
-            a_subscriber(
-                self.order_id,
-                connection_id,
-                connected_at=self.clock(),
-                live_after=live_after,
-                sent_through=sent_through,
-            )
-        )
+    def publish(self, times: int = 1) -> float:
+        """Appends and posts events (`routing` may follow itself); returns how many seconds the last one took."""
+        took: list[float] = [self.run(self._publish) for _ in range(times)]
+        return took[-1]
 
-    def bring_up_to_date(self, connection_id: str, generation: int = 1) -> None:
-        self.notify.bring_up_to_date(self.order_id, connection_id, generation)
+    def _publish(self) -> float:
+        began = self.timeline.seconds
+        entry = self.claim.entry.advanced(OrderStatus.ROUTING, self.timeline(), "Comparing prices", attempt=1)
+        self.claim = self.publisher.publish(self.claim, entry)
+        took = self.timeline.seconds - began
+        self.timeline.wait(0.1)  # for what goes on aside, while the worker goes on
+        return took
 
-    def live_after(self, connection_id: str) -> int | None:
-        return self.subscribers.of(self.order_id)[connection_id].live_after
+    def join(self, name: str, page: int = 0, **changes: Any) -> Socket:
+        """Somebody watches, as `changes` say, on an open socket."""
+        one = a_subscriber(self.order_id, name, **{"connected_at": self.timeline(), "page": page, **changes})
+        order = self.platform.tables.orders[self.order_id]
+        order.crowded |= page > 0
+        item: OrderItem | Page = order
+        if page:
+            item = self.platform.tables.further.setdefault(self.order_id, {}).setdefault(page, Page())
+        item.subscribers[name] = one
+        socket = self.platform.sockets[name] = Socket()
+        return socket
+
+    def notify(self, name: str, generation: int | None = None) -> None:
+        """Notify, for the subscriber as it stands, or for an earlier generation."""
+        wanted = self.kept.get(name) or a_subscriber(self.order_id, name)
+        self.run(lambda: self.platform.bring_up_to_date(replace(wanted, generation=generation or wanted.generation)))
+
+    @property
+    def kept(self) -> dict[str, Subscriber]:
+        return self.platform.tables.watching(self.order_id)
+
+    @property
+    def asked(self) -> list[str]:
+        return [one.connection_id for one in self.platform.catch_ups.requested]
+
+    def calls(self, name: str) -> int:
+        return sum(call.name == name for call, _ in self.platform.gate.story)
 
 
 @pytest.fixture
@@ -59,394 +91,242 @@ def room() -> Room:
     return Room()
 
 
-# --- the publisher --------------------------------------------------------------------------------------------
+# --- the publisher ----------------------------------------------------------------------------------------------------
 
 
-def test_an_event_is_journaled_before_it_is_posted(room: Room) -> None:
-    room.join("a", live_after=1)
-    journaled: list[int] = []
-    room.sockets.after_post = lambda: journaled.append(room.journal.read(room.order_id).sequence)
-
-    room.publish(2)
-
-    assert journaled == [2, 3]
-
-
-def test_what_can_not_be_journaled_is_not_posted(room: Room) -> None:
-    room.join("a", live_after=1)
-    room.journal.die_holding(room.order_id)
-
-    with pytest.raises(LeaseLost):
-        room.publish()
-    assert room.sockets.received["a"] == []
-
-
-def test_only_those_that_are_handed_over_get_the_event(room: Room) -> None:
-    room.join("live", live_after=1)
-    room.join("catching up")
-
-    room.publish()
-
-    assert room.sockets.sequences("live") == [2]
-    assert room.sockets.received["catching up"] == []
-
-
-def test_an_event_that_a_subscriber_has_had_is_not_posted_again(room: Room) -> None:
-    room.join("ahead", live_after=2)
-
-    room.publish(2)
-
-    assert room.sockets.sequences("ahead") == [3]
-
-
-def test_a_post_is_the_events_wire_form(room: Room) -> None:
-    room.join("a", live_after=1)
-
-    room.publish()
-
-    assert room.sockets.received["a"] == [room.claim.entry.last.to_json()]
-
-
-def test_of_three_subscribers_one_that_left_is_forgotten_and_the_others_go_on(room: Room) -> None:
-    for name in ("a", "b", "c"):
-        room.join(name, live_after=1)
-    room.sockets.faults["b"] = [SocketGone("b")]
-
-    room.publish(2)
-
-    assert room.sockets.sequences("a") == room.sockets.sequences("c") == [2, 3]
-    assert room.sockets.received["b"] == []
-    assert set(room.subscribers.of(room.order_id)) == {"a", "c"}
-
-
-@pytest.mark.parametrize("others", [0, 2])
-def test_a_socket_out_of_reach_is_given_back_to_notify_and_the_order_goes_on(room: Room, others: int) -> None:
-    for number in range(others):
-        room.join(f"other-{number}", live_after=1)
-    room.join("slow", live_after=1)
-    room.sockets.faults["slow"] = [SocketUnreachable("throttled")]
-
-    room.publish()
-
-    behind = room.subscribers.of(room.order_id)["slow"]
-    assert (behind.live_after, behind.sent_through, behind.generation) == (None, 1, 2)
-    assert room.catch_ups.requested == [behind]
-    for number in range(others):
-        assert room.sockets.sequences(f"other-{number}") == [2]
-
-
-def test_a_socket_given_back_gets_what_it_missed_from_notify_and_the_rest_live(room: Room) -> None:
-    room.join("slow", live_after=1)
-    room.sockets.faults["slow"] = [SocketUnreachable("throttled")]
-    room.publish(2)
-
-    room.bring_up_to_date("slow", room.catch_ups.requested[0].generation)
-    room.publish()
-
-    assert room.sockets.sequences("slow") == [2, 3, 4]
-
-
-def test_a_socket_out_of_reach_whose_subscriber_left_meanwhile_is_nobodys(room: Room) -> None:
-    room.join("slow", live_after=1)
-    room.sockets.faults["slow"] = [SocketUnreachable("throttled")]
-    claim = room.journal.append(
-        room.claim, room.claim.entry.advanced(OrderStatus.ROUTING, room.clock(), "Comparing prices", attempt=1)
+@ON_EACH_PAGE
+def test_only_those_that_are_handed_over_get_the_event(room: Room, page: int) -> None:
+    live, ahead, catching_up = (
+        room.join(name, page, live_after=after) for name, after in (("live", 1), ("ahead", 2), ("behind", None))
     )
-    room.subscribers.leave("slow")
-
-    room.publisher.post(claim.entry)
-
-    assert room.catch_ups.requested == []
-
-
-def test_an_order_goes_on_when_a_lost_subscriber_can_not_be_forgotten(room: Room) -> None:
-    room.join("gone", live_after=1)
-    room.sockets.faults["gone"] = [SocketGone("gone")]
-    room.subscribers.away = {"leave"}
 
     room.publish(2)
 
-    assert room.journal.read(room.order_id).sequence == 3
+    assert (live.sequences, ahead.sequences, catching_up.sequences) == ([2, 3], [3], [])
+    assert live.received[-1][1]["message"] == "Comparing prices"
 
 
-def test_an_order_goes_on_when_notify_can_not_be_asked_for(room: Room) -> None:
-    room.join("slow", live_after=1)
-    room.sockets.faults["slow"] = [SocketUnreachable("throttled")]
-    room.catch_ups.away = True
+@ON_EACH_PAGE
+def test_one_that_left_is_forgotten_and_the_others_go_on(room: Room, page: int) -> None:
+    a, b, c = (room.join(name, page, live_after=1) for name in "abc")
+    room.timeline.wait(CONNECTING.total_seconds())
+    b.closed = True
 
-    room.publish()
-
-    assert room.live_after("slow") is None
-
-
-@pytest.mark.parametrize("others", [0, 2])
-def test_a_subscriber_that_was_not_reached_and_can_not_be_marked_so_stops_the_worker(room: Room, others: int) -> None:
-    for number in range(others):
-        room.join(f"other-{number}", live_after=1)
-    room.join("slow", live_after=1)
-    room.sockets.faults["slow"] = [SocketUnreachable("throttled")]
-    room.subscribers.away = {"take_back"}
-
-    with pytest.raises(ServiceUnavailable):
-        room.publish()
-
-
-def test_a_subscriber_whose_catch_up_was_lost_is_asked_for_once_more_at_the_next_event(room: Room) -> None:
-    room.join("lost")
-    room.publish()
-    assert room.catch_ups.requested == []  # it may still be under way
-
-    room.clock.advance(CONNECTING.total_seconds() + 0.001)
-    room.publish()
-
-    assert [one.connection_id for one in room.catch_ups.requested] == ["lost"]
-
-
-def test_a_subscriber_that_was_given_back_is_asked_for_at_every_event_until_it_is_handed_over(room: Room) -> None:
-    room.join("slow", live_after=1)
-    room.sockets.faults["slow"] = [SocketUnreachable("throttled")]
-    room.catch_ups.away = True
-    room.publish()
-    room.catch_ups.away = False
-
-    room.publish()
-    room.bring_up_to_date("slow", room.catch_ups.requested[0].generation)
-    room.publish()
-
-    assert len(room.catch_ups.requested) == 1
-    assert room.sockets.sequences("slow") == [2, 3, 4]
-
-
-# --- notify ---------------------------------------------------------------------------------------------------
-
-
-def test_a_subscriber_that_joins_after_the_end_gets_all_statuses_at_once() -> None:
-    room = Room(an_entry(OrderStatus.CONFIRMED))
-    room.join("late")
-
-    room.bring_up_to_date("late")
-
-    assert room.sockets.statuses("late") == ["pending", "routing", "building", "submitted", "confirmed"]
-    assert room.live_after("late") == 5
-
-
-def test_after_a_sequence_only_what_follows_is_posted() -> None:
-    room = Room(an_entry(OrderStatus.CONFIRMED))
-    room.join("again", sent_through=2)
-
-    room.bring_up_to_date("again")
-
-    assert room.sockets.sequences("again") == [3, 4, 5]
-
-
-def test_after_a_sequence_that_is_still_to_come_nothing_is_posted_until_the_next_event(room: Room) -> None:
-    room.join("early", sent_through=7)
-
-    room.bring_up_to_date("early")
-    room.publish()
-
-    assert room.sockets.sequences("early") == [2]
-
-
-def test_a_subscriber_is_handed_over_after_its_last_post_and_then_served_live(room: Room) -> None:
-    room.publish()
-    room.join("a")
-
-    room.bring_up_to_date("a")
-    assert room.live_after("a") == 2
     room.publish(2)
 
-    assert room.sockets.sequences("a") == [1, 2, 3, 4]
+    assert a.sequences == c.sequences == [2, 3]
+    assert set(room.kept) == {"a", "c"}
 
 
-def test_an_event_that_comes_between_the_last_post_and_the_handover_is_posted_too(room: Room) -> None:
-    room.join("a")
-    between = iter([1])
+@ON_EACH_PAGE
+def test_one_that_is_not_connected_yet_is_left_to_notify(room: Room, page: int) -> None:
+    """It joined after the last status, so that notify had nothing to post, and handed it over during its handshake."""
+    socket = room.join("a", page, live_after=1)
+    socket.closed = True
 
-    def an_event_comes() -> None:
-        room.publish(next(between, 0))
+    room.publish()
 
-    room.sockets.after_post = an_event_comes
-    room.bring_up_to_date("a")
-
-    assert room.sockets.sequences("a") == [1, 2]
-    assert room.live_after("a") == 2
-
-
-@given(
-    before=st.integers(0, 3),
-    between=st.lists(st.integers(0, 3), max_size=6),
-    after=st.integers(0, 3),
-    unreachable=st.sets(st.integers(0, 12), max_size=4),
-)
-def test_however_events_and_catch_up_interleave_every_status_comes_once_and_in_order(
-    before: int, between: list[int], after: int, unreachable: set[int]
-) -> None:
-    room = Room()
-    schedule = iter(between)
-
-    class Flaky(MemorySockets):
-        posts = 0
-
-        def post(self, connection_id: str, message: str) -> None:
-            self.posts += 1
-            if self.posts in unreachable:
-                raise SocketUnreachable("throttled")
-            super().post(connection_id, message)
-
-    sockets = Flaky()
-    room.publisher = Publisher(room.journal, room.subscribers, sockets, room.catch_ups)
-    room.notify = CatchUp(room.journal, room.subscribers, sockets, room.clock, pauses=(0.0,) * 9)
-
-    def notify(generation: int) -> None:
-        sockets.after_post = lambda: room.publish(next(schedule, 0))
-        room.bring_up_to_date("a", generation)
-        sockets.after_post = lambda: None
-
-    room.publish(before)
-    room.join("a")
-    notify(generation=1)
-    room.publish(after)
-    while room.catch_ups.requested:
-        notify(room.catch_ups.requested.pop(0).generation)
-
-    assert sockets.sequences("a") == list(range(1, room.claim.entry.sequence + 1))
+    assert room.kept["a"].live_after is None
+    assert room.asked == ["a"]
+    socket.closed = False
+    room.notify("a")
+    assert socket.sequences == [2]
 
 
-def test_a_subscriber_misses_nothing_while_a_worker_publishes_as_fast_as_it_can(room: Room) -> None:
-    names = [f"subscriber-{number}" for number in range(4)]
-    for name in names:
-        room.join(name)
-    start = threading.Barrier(len(names) + 1, timeout=10)
-    faults: list[BaseException] = []
+@ON_EACH_PAGE
+def test_who_is_not_reached_is_taken_back_in_one_write_and_asked_for(room: Room, page: int) -> None:
+    fine = room.join("fine", page, live_after=1)
+    sockets = [room.join(name, page, live_after=1) for name in ("throttled", "stuck")]
+    sockets[0].deaf = sockets[1].stuck = (0, 1)
 
-    def catch_up(name: str) -> None:
-        try:
-            start.wait()
-            room.bring_up_to_date(name)
-        except BaseException as fault:  # noqa: BLE001 - reported by the test's own thread
-            faults.append(fault)
+    room.publish()
 
-    threads = [threading.Thread(target=catch_up, args=(name,)) for name in names]
-    for thread in threads:
-        thread.start()
-    start.wait()
-    room.publish(100)
-    for thread in threads:
-        thread.join(10)
-
-    assert faults == []
-    for name in names:
-        assert room.sockets.sequences(name) == list(range(1, 102))
+    for name in ("throttled", "stuck"):
+        assert (room.kept[name].live_after, room.kept[name].sent_through, room.kept[name].generation) == (None, 1, 2)
+        room.timeline.wait(1)
+        room.notify(name)
+    room.publish()
+    assert sorted(room.asked) == ["stuck", "throttled"]
+    assert room.calls("take_back") == 1
+    assert [one.sequences for one in (fine, *sockets)] == [[2, 3]] * 3
 
 
-def test_only_the_generation_that_was_asked_for_is_served(room: Room) -> None:
-    room.join("a")
-    taken = room.subscribers.take_back(a_subscriber(room.order_id, "a"), sent_through=0)
-    assert taken is not None
+def test_however_many_sockets_hang_a_status_is_held_up_by_one_budget(room: Room) -> None:
+    pages = range(25)
+    for number in range(500):
+        room.join(f"{number}", pages[number % 25], live_after=1).stuck = (0, 3600) if number % 2 else (0, 0)
 
-    room.bring_up_to_date("a", generation=1)
-    assert room.sockets.received["a"] == []
+    assert room.publish() < limits.POSTS + limits.TAKE_BACK + 0.1
 
-    room.bring_up_to_date("a", generation=taken.generation)
-    assert room.sockets.sequences("a") == [1]
-
-
-def test_a_repeated_invocation_finds_nothing_to_do(room: Room) -> None:
-    room.join("a")
-
-    room.bring_up_to_date("a")
-    room.bring_up_to_date("a")
-
-    assert room.sockets.sequences("a") == [1]
+    assert all(room.kept[f"{number}"].live_after is None for number in range(1, 500, 2))
+    assert not room.claim.entry.behind
 
 
-def test_a_replay_asked_for_in_the_middle_of_a_catch_up_starts_over_and_no_handover_comes_between() -> None:
+@pytest.mark.parametrize("call", ["turn_page", "list_pages", "take_back", "request", "leave"])
+def test_whatever_hangs_behind_a_push_an_order_goes_on(room: Room, call: str) -> None:
+    """And who may lack an event gets it with the next one, or from notify."""
+    fine, throttled = (room.join(name, 1, live_after=1) for name in ("fine", "throttled"))
+    room.join("gone", 1, live_after=1).closed = True
+    room.timeline.wait(CONNECTING.total_seconds())
+    throttled.deaf = (room.timeline.seconds, room.timeline.seconds + 0.1)
+    room.troubles.coming[call] = [Mode.HANG] * 9 if call == "request" else [Mode.HANG]
+
+    assert room.publish() < limits.POSTS + limits.TAKE_BACK + 0.1
+    room.timeline.wait(10)
+    room.troubles.coming.clear()
+    room.publish()
+    if room.kept["throttled"].live_after is None:
+        assert room.asked[-1] == "throttled"
+        room.notify("throttled")
+
+    assert list(dict.fromkeys(fine.sequences)) == [2, 3]
+    assert throttled.sequences == [2, 3]
+
+
+def test_an_order_whose_subscriber_may_lack_an_event_is_behind_until_it_has_it(room: Room) -> None:
+    slow = room.join("slow", live_after=1)
+    slow.deaf = (0, 5)
+    room.troubles.away = {Service.JOURNAL}
+    entry = room.claim.entry.advanced(OrderStatus.ROUTING, room.timeline(), "Comparing prices", attempt=1)
+    room.platform.tables.orders[room.order_id].entry = entry
+    watched = replace(entry, subscribers=tuple(room.kept.values()))
+
+    posted = room.run(lambda: room.publisher.post(watched))
+    assert posted.behind
+    assert room.run(lambda: room.publisher.finish(posted)).behind
+    room.timeline.wait(5)
+
+    assert not room.run(lambda: room.publisher.finish(posted)).behind
+    assert slow.sequences == [2]
+
+
+@ON_EACH_PAGE
+def test_a_subscriber_whose_catch_up_was_lost_is_asked_for_once_more(room: Room, page: int) -> None:
+    room.join("lost", page)
+    room.publish()
+    assert room.asked == []  # it may still be under way
+
+    room.timeline.wait(CONNECTING.total_seconds() + 0.001)
+    room.publish(2)
+
+    assert room.asked == ["lost"]  # once in a delivery
+
+
+def test_a_final_order_is_not_finished_before_everybody_is_asked_for(room: Room) -> None:
+    room.join("behind", generation=2)
+    entry = replace(room.claim.entry, subscribers=tuple(room.kept.values()))
+    room.troubles.away = {Service.NOTIFY}
+    assert room.run(lambda: room.publisher.finish(entry)).behind
+    room.troubles.away = set()
+
+    assert not room.run(lambda: room.publisher.finish(entry)).behind
+    assert room.asked == ["behind"]
+
+
+# --- notify -----------------------------------------------------------------------------------------------------------
+
+
+@ON_EACH_PAGE
+@pytest.mark.parametrize(("after", "sequences"), [(0, [1, 2, 3, 4, 5]), (2, [3, 4, 5]), (5, []), (9, [])])
+def test_whoever_joins_late_gets_what_it_has_not_had(page: int, after: int, sequences: list[int]) -> None:
     room = Room(an_entry(OrderStatus.CONFIRMED))
-    room.join("a")
-    interruptions = iter([True])
+    socket = room.join("late", page, sent_through=after)
 
-    def replay_at_the_first_post() -> None:
-        if next(interruptions, False):
-            room.subscribers.take_back(a_subscriber(room.order_id, "a"), sent_through=3)
+    room.notify("late")
+    room.notify("late")
 
-    room.sockets.after_post = replay_at_the_first_post
-    room.bring_up_to_date("a", generation=1)
-    assert room.live_after("a") is None
-
-    room.sockets.received.clear()
-    room.bring_up_to_date("a", generation=2)
-    assert room.sockets.sequences("a") == [4, 5]
+    assert socket.sequences == sequences
+    assert room.kept["late"].live_after is not None
 
 
-def test_a_connection_that_is_not_kept_is_left_alone(room: Room) -> None:
-    room.bring_up_to_date("nobody")
+@ON_EACH_PAGE
+def test_an_event_between_the_last_post_and_the_handover_is_posted_too(room: Room, page: int) -> None:
+    socket = room.join("a", page)
+    published: list[int] = []
 
-    assert room.sockets.received["nobody"] == []
+    def an_event_comes(_service: Service, name: str) -> None:
+        if name == "hand_over" and not published:
+            published.append(1)
+            entry = room.claim.entry.advanced(OrderStatus.ROUTING, room.timeline(), "in between", attempt=1)
+            room.claim = room.publisher.publish(room.claim, entry)
+
+    room.platform.gate.before = an_event_comes
+    room.notify("a")
+    room.publish()
+
+    assert socket.sequences == [1, 2, 3]
 
 
-def test_an_order_that_is_not_known_is_the_callers_to_report(room: Room) -> None:
+def test_an_event_that_was_promised_too_early_is_not_missed(room: Room) -> None:
+    early = room.join("early", sent_through=7)
+
+    room.notify("early")
+    room.publish()
+
+    assert early.sequences == [2]
+
+
+@ON_EACH_PAGE
+def test_who_was_taken_back_once_more_meanwhile_is_served(room: Room, page: int) -> None:
+    """Nobody may have been asked for it since."""
+    socket = room.join("a", page, generation=2)
+
+    room.notify("a", generation=1)
+    assert socket.sequences == [1]
+    assert room.kept["a"].live_after == 1
+
+
+def test_what_is_not_known_is_left_alone(room: Room) -> None:
+    room.notify("nobody")
     with pytest.raises(UnknownOrder):
-        room.notify.bring_up_to_date(uuid4(), "a", 1)
+        room.run(lambda: room.platform.catch_up().bring_up_to_date(a_subscriber(uuid4())))
 
 
-def test_a_socket_that_is_not_connected_yet_is_tried_again(room: Room) -> None:
-    room.join("new")
-    room.sockets.faults["new"] = [SocketGone("new"), SocketGone("new")]
+@pytest.mark.parametrize("seconds", [0.3, 9.0])
+def test_a_socket_whose_handshake_takes_long_is_waited_for(room: Room, seconds: float) -> None:
+    socket = room.join("new")
+    socket.opens_at = seconds
 
-    room.bring_up_to_date("new")
+    room.notify("new")
 
-    assert room.sockets.sequences("new") == [1]
-    assert room.live_after("new") == 1
-
-
-def test_a_socket_that_stays_gone_is_forgotten(room: Room) -> None:
-    room.join("gone")
-    room.sockets.faults["gone"] = [SocketGone("gone") for _ in range(10)]
-
-    room.bring_up_to_date("gone")
-
-    assert room.subscribers.of(room.order_id) == {}
-    assert len(room.sockets.faults["gone"]) == 6  # it was tried once, and again after each of the three pauses
+    assert socket.sequences == [1]
+    assert room.kept["new"].live_after == 1
 
 
-def test_a_socket_that_was_connected_long_ago_is_gone_at_the_first_410(room: Room) -> None:
-    room.join("old")
-    room.clock.advance(CONNECTING.total_seconds())
-    room.sockets.faults["old"] = [SocketGone("old")]
+@pytest.mark.parametrize("age_seconds", [0.0, CONNECTING.total_seconds()])
+def test_a_socket_that_stays_gone_is_forgotten(room: Room, age_seconds: float) -> None:
+    room.join("gone").closed = True
+    room.timeline.wait(age_seconds)
+    began = room.timeline.seconds
 
-    room.bring_up_to_date("old")
+    room.notify("gone")
 
-    assert room.subscribers.of(room.order_id) == {}
-    assert room.sockets.received["old"] == []
+    assert room.kept == {}
+    assert CONNECTING.total_seconds() - age_seconds <= room.timeline.seconds - began < 12 - age_seconds
 
 
-def test_a_socket_that_was_out_of_reach_for_a_moment_gets_everything(room: Room) -> None:
+def test_a_client_that_left_during_its_handshake_is_not_waited_for(room: Room) -> None:
+    socket = room.join("hasty")
+    socket.opens_at = 99
+    room.timeline.invoke(lambda: room.platform.subscribers.leave(room.kept["hasty"]), delay=1.0)
+
+    room.notify("hasty")
+
+    assert room.timeline.seconds < 3
+
+
+@pytest.mark.parametrize(("until", "sequences"), [(0.2, [1, 2, 3]), (60.0, [])])
+def test_a_socket_out_of_reach_is_tried_for_some_seconds(room: Room, until: float, sequences: list[int]) -> None:
     room.publish(2)
-    room.join("slow")
-    room.sockets.faults["slow"] = [SocketUnreachable("throttled"), SocketUnreachable("throttled")]
+    slow = room.join("slow")
+    slow.deaf = (0, until)
 
-    room.bring_up_to_date("slow")
+    if sequences:
+        room.notify("slow")
+    else:
+        with pytest.raises(SocketUnreachable):
+            room.notify("slow")
+        room.timeline.wait(60)
+        room.notify("slow")
 
-    assert room.sockets.sequences("slow") == [1, 2, 3]
-
-
-def test_a_socket_that_stays_out_of_reach_fails_the_invocation_so_that_it_is_repeated(room: Room) -> None:
-    room.publish(2)
-    room.join("slow")
-    room.sockets.faults["slow"] = [SocketUnreachable("throttled") for _ in range(4)]
-
-    with pytest.raises(SocketUnreachable):
-        room.bring_up_to_date("slow")
-    assert room.live_after("slow") is None
-
-    room.bring_up_to_date("slow")
-    assert room.sockets.sequences("slow") == [1, 2, 3]
-
-
-def test_the_patience_with_a_socket_is_shorter_than_a_functions_time() -> None:
-    room = Room()
-    pauses = CatchUp(room.journal, room.subscribers, room.sockets, room.clock).pauses
-
-    assert list(pauses) == sorted(pauses)
-    assert timedelta(seconds=1) < timedelta(seconds=sum(pauses)) < CONNECTING
+    assert slow.sequences == [1, 2, 3]

@@ -37,8 +37,8 @@ from order_engine.orders import (
 )
 from order_engine.tokens import TOKENS
 
+from tests.doubles.timeline import Timeline
 from tests.support.builders import START, a_quote, a_transaction, an_order
-from tests.support.fakes import FixedClock
 
 PAIRS = list(permutations(sorted(TOKENS), 2))
 AT_ONCE = VenueConditions(quote_latency_ms=(0, 0), swap_latency_ms=(0, 0))
@@ -252,14 +252,14 @@ class LedgerInMemory:
 def venue_on(
     ledger: LedgerInMemory, conditions: VenueConditions = AT_ONCE, name: VenueName = VenueName.RAYDIUM
 ) -> MockVenue:
-    return MockVenue(name, cast(MockChain, ledger), FixedClock(), conditions)
+    return MockVenue(name, cast(MockChain, ledger), Timeline(), conditions)
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FixedClock:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Timeline:
     """A clock that moves only while the venue waits."""
-    clock = FixedClock()
-    monkeypatch.setattr("order_engine.adapters.mock_venues.time.sleep", clock.advance)
+    clock = Timeline()
+    monkeypatch.setattr("order_engine.adapters.mock_venues.time.sleep", clock.wait)
     return clock
 
 
@@ -303,7 +303,7 @@ def test_a_rebuilt_attempt_is_the_same_transaction_and_another_attempt_or_quote_
 
 
 def test_a_transaction_carries_what_was_signed_and_how_long_it_is_valid() -> None:
-    clock = FixedClock()
+    clock = Timeline()
     venue = MockVenue(VenueName.RAYDIUM, cast(MockChain, LedgerInMemory()), clock, VenueConditions(validity_seconds=7))
     order = an_order()
     transaction = venue.build(order, 1, a_quote(), Decimal("1482.55"))
@@ -311,12 +311,12 @@ def test_a_transaction_carries_what_was_signed_and_how_long_it_is_valid() -> Non
     signed = base64.b64decode(transaction.signed, validate=True)
     instructions = json.loads(signed)
 
-    assert transaction.valid_until == clock.at + timedelta(seconds=7)
+    assert transaction.valid_until == clock() + timedelta(seconds=7)
     assert json.dumps(instructions, sort_keys=True, separators=(",", ":")).encode() == signed
     assert Transaction.model_validate(
         {**instructions, "txHash": transaction.tx_hash, "signed": transaction.signed}
     ) == (transaction)
-    clock.advance(1)
+    clock.wait(1)
     assert venue.build(order, 1, a_quote(), Decimal("1482.55")).tx_hash != transaction.tx_hash
 
 
@@ -403,43 +403,43 @@ def test_a_transaction_sent_twice_swaps_once() -> None:
 SLOW = VenueConditions(swap_latency_ms=(5000, 5000))
 
 
-def test_a_swap_that_takes_longer_than_one_waits_is_pending(clock: FixedClock) -> None:
+def test_a_swap_that_takes_longer_than_one_waits_is_pending(clock: Timeline) -> None:
     venue = MockVenue(VenueName.RAYDIUM, cast(MockChain, LedgerInMemory()), clock, SLOW)
     transaction = built(an_order())
 
     assert venue.submit(transaction, wait_seconds=3) == Pending()
     assert venue.status(transaction, wait_seconds=1) == Pending()
-    assert clock.at == START + timedelta(seconds=4)
+    assert clock() == START + timedelta(seconds=4)
     assert isinstance(venue.status(transaction, wait_seconds=8), Landed)
-    assert clock.at == START + timedelta(seconds=5)
+    assert clock() == START + timedelta(seconds=5)
 
 
 def test_a_pending_swap_lands_when_its_time_has_come() -> None:
-    clock = FixedClock()
+    clock = Timeline()
     ledger = LedgerInMemory()
     venue = MockVenue(VenueName.RAYDIUM, cast(MockChain, ledger), clock, SLOW)
     transaction = built(an_order())
     venue.submit(transaction, wait_seconds=0)
 
-    assert ledger.sent[transaction.tx_hash].lands_at == clock.at + timedelta(seconds=5)
-    clock.advance(5)
+    assert ledger.sent[transaction.tx_hash].lands_at == clock() + timedelta(seconds=5)
+    clock.wait(5)
     assert isinstance(venue.status(transaction, wait_seconds=0), Landed)
 
 
-def test_nobody_waits_for_a_swap_that_can_not_land_any_more(clock: FixedClock) -> None:
+def test_nobody_waits_for_a_swap_that_can_not_land_any_more(clock: Timeline) -> None:
     venue = MockVenue(VenueName.RAYDIUM, cast(MockChain, LedgerInMemory()), clock, replace(SLOW, validity_seconds=2))
     transaction = venue.build(an_order(), 1, a_quote(), Decimal(1))
 
     assert venue.submit(transaction, wait_seconds=8) == Pending()
-    assert clock.at == transaction.valid_until == START + timedelta(seconds=2)
+    assert clock() == transaction.valid_until == START + timedelta(seconds=2)
     assert venue.status(transaction, wait_seconds=8) == Pending()
-    assert clock.at == transaction.valid_until
+    assert clock() == transaction.valid_until
 
 
 @pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.TIMEOUT_AFTER_LANDING])
 @pytest.mark.parametrize(("patience", "waited"), [(2, 2), (8, 5)])
 def test_a_submission_that_times_out_takes_no_longer_than_one_waits(
-    fault: Fault, patience: float, waited: float, clock: FixedClock
+    fault: Fault, patience: float, waited: float, clock: Timeline
 ) -> None:
     conditions = replace(SLOW, error_rate=0.4, timeout_rate=0.4)
     venue = MockVenue(VenueName.RAYDIUM, cast(MockChain, LedgerInMemory()), clock, conditions)
@@ -448,7 +448,7 @@ def test_a_submission_that_times_out_takes_no_longer_than_one_waits(
     with pytest.raises(TransactionTimeout):
         venue.submit(transaction, wait_seconds=patience)
 
-    assert clock.at == START + timedelta(seconds=waited)
+    assert clock() == START + timedelta(seconds=waited)
 
 
 def test_a_transaction_that_was_never_sent_is_unknown() -> None:

@@ -1,29 +1,31 @@
 """Accepting an order: journaled, queued, and the same answer for the same key."""
 
-from decimal import Decimal
-
 import pytest
-from order_engine.errors import ClientOrderIdReused, NothingAccepted
+from order_engine.errors import AcceptanceUnknown, ClientOrderIdReused, NothingAccepted, RequestRefused
 from order_engine.orders import Order
 from order_engine.status import OrderStatus
-from order_engine.submission import OrderRequest, Submission
+from order_engine.submission import OrderRequest
 
-from tests.support.fakes import FixedClock, MemoryJournal, MemoryQueue
+from tests.doubles.gate import Gate, Mode, Service, Troubles
+from tests.doubles.platform import Platform
 
 
 class Door:
     """A submission over services in memory."""
 
     def __init__(self) -> None:
-        self.journal, self.queue, self.clock = MemoryJournal(), MemoryQueue(), FixedClock()
-        self.submission = Submission(self.journal, self.queue, self.clock)
+        self.troubles = Troubles()
+        self.platform = Platform(Gate(faults=self.troubles), by_hand=True)
+        self.now = self.platform.timeline
+        self.orders = self.platform.tables.orders
 
     def submit(self, key: str | None = None, amount_in: str = "10") -> Order:
-        return self.submission.submit(
-            OrderRequest.model_validate(
-                {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": amount_in, "clientOrderId": key}
-            )
-        )
+        asked = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": amount_in, "clientOrderId": key}
+        return self.platform.submission().submit(OrderRequest.model_validate(asked))
+
+    @property
+    def queued(self) -> list[Order]:
+        return [self.orders[order_id].entry.order for order_id, _ in self.platform.queue.sent]
 
 
 @pytest.fixture
@@ -34,26 +36,28 @@ def door() -> Door:
 def test_an_accepted_order_is_journaled_as_pending_and_queued_once(door: Door) -> None:
     order = door.submit()
 
-    entry = door.journal.read(order.order_id)
+    entry = door.platform.journal.read(order.order_id)
     assert (entry.order, entry.status, entry.sequence) == (order, OrderStatus.PENDING, 1)
-    assert order.amount_in == Decimal(10)
-    assert order.created_at == door.clock.at
-    assert door.queue.sent == [(order.order_id, 0)]
-
-
-def test_two_orders_without_a_key_are_two_orders(door: Door) -> None:
-    assert door.submit().order_id != door.submit().order_id
+    assert (door.now() - order.created_at).total_seconds() < 0.1
+    assert door.queued == [order]
+    assert door.submit().order_id != order.order_id
 
 
 def test_a_repeated_key_gives_the_same_answer_and_queues_the_order_again(door: Door) -> None:
     first = door.submit("mine")
-    door.clock.advance(60)
+    door.now.wait(60)
 
-    second = door.submit("mine", amount_in="10.0")
+    assert door.submit("mine", amount_in="10.0") == first
+    assert door.queued == [first, first]
 
-    assert second == first
-    assert door.queue.sent == [(first.order_id, 0)] * 2
-    assert len(door.journal.kept) == 1
+
+def test_a_final_order_is_not_queued_again(door: Door) -> None:
+    first = door.submit("mine")
+    item = door.orders[first.order_id]
+    item.entry = item.entry.advanced(OrderStatus.FAILED, door.now(), "The order failed")
+
+    assert door.submit("mine") == first
+    assert door.queued == [first]
 
 
 def test_a_key_reused_with_another_body_is_409_and_changes_nothing(door: Door) -> None:
@@ -64,61 +68,50 @@ def test_a_key_reused_with_another_body_is_409_and_changes_nothing(door: Door) -
 
     assert (caught.value.status, caught.value.code) == (409, "CLIENT_ORDER_ID_REUSED")
     assert [error.field for error in caught.value.errors] == ["clientOrderId"]
-    assert door.journal.read(first.order_id).order.amount_in == 10
-    assert len(door.queue.sent) == 1
+    assert door.queued == [first]
 
 
-def test_with_the_journal_away_nothing_is_accepted_or_queued(door: Door) -> None:
-    door.journal.away = True
+@pytest.mark.parametrize(
+    ("key", "call", "mode", "refusal", "kept"),
+    [
+        (None, "put", Mode.FAIL_BEFORE, NothingAccepted, 0),
+        (None, "put", Mode.FAIL_AFTER, NothingAccepted, 1),  # nobody can queue it
+        ("mine", "create", Mode.FAIL_BEFORE, AcceptanceUnknown, 0),  # an earlier request may have been accepted
+        ("mine", "create", Mode.HANG, AcceptanceUnknown, 0),
+        (None, "send", Mode.FAIL_BEFORE, NothingAccepted, 0),
+        (None, "send", Mode.FAIL_AFTER, NothingAccepted, 0),
+        ("mine", "send", Mode.FAIL_BEFORE, AcceptanceUnknown, 1),  # its client goes on with it
+    ],
+)
+def test_what_is_not_certain_is_not_said(
+    door: Door, key: str | None, call: str, mode: Mode, refusal: type[RequestRefused], kept: int
+) -> None:
+    door.troubles.coming[call] = [mode]
 
-    with pytest.raises(NothingAccepted) as caught:
-        door.submit()
+    with pytest.raises(refusal) as caught:
+        door.submit(key)
 
-    assert (caught.value.status, caught.value.code) == (503, "NOTHING_ACCEPTED")
-    assert door.queue.sent == []
-
-
-def test_with_the_queue_away_nothing_is_left_behind(door: Door) -> None:
-    door.queue.away = True
-
-    with pytest.raises(NothingAccepted):
-        door.submit()
-
-    assert door.journal.kept == {}
-
-
-def test_with_the_queue_away_an_order_with_a_key_stays_for_its_client_to_go_on_with(door: Door) -> None:
-    door.queue.away = True
-    with pytest.raises(NothingAccepted):
-        door.submit("mine")
-    door.queue.away = False
-
-    order = door.submit("mine")
-
-    assert door.queue.sent == [(order.order_id, 0)]
-    assert len(door.journal.kept) == 1
+    assert caught.value.status == 503
+    assert len(door.orders) == kept
+    if key:
+        assert door.queued[-1:] == [] or call == "send"
+        assert door.submit(key) in door.queued
 
 
 def test_an_order_that_was_queued_after_all_is_accepted(door: Door) -> None:
-    class AnswerLost(MemoryQueue):
-        def send(self, order_id: object, delay_seconds: int = 0) -> None:
-            door.journal.claim(next(iter(door.journal.kept)))  # the message arrived, and a worker has it
-            self.away = True
-            super().send(next(iter(door.journal.kept)), delay_seconds)
+    door.troubles.coming["send"] = [Mode.FAIL_AFTER]
 
-    order = Submission(door.journal, AnswerLost(), door.clock).submit(
-        OrderRequest.model_validate({"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "10"})
-    )
+    def a_worker_is_quicker(_service: Service, name: str) -> None:
+        if name == "withdraw":
+            door.platform.journal.claim(next(iter(door.orders)))
 
-    assert door.journal.read(order.order_id).order == order
+    door.platform.gate.before = a_worker_is_quicker
+
+    assert door.submit().order_id in door.orders
 
 
-def test_with_queue_and_journal_away_at_once_nothing_is_accepted(door: Door) -> None:
-    class TakesTheJournalAlong(MemoryQueue):
-        def send(self, order_id: object, delay_seconds: int = 0) -> None:
-            self.away = door.journal.away = True
-            super().send(next(iter(door.journal.kept)), delay_seconds)
+def test_an_order_that_can_t_be_withdrawn_may_be_executed(door: Door) -> None:
+    door.troubles.coming = {"send": [Mode.FAIL_BEFORE], "withdraw": [Mode.FAIL_BEFORE]}
 
-    submission = Submission(door.journal, TakesTheJournalAlong(), door.clock)
-    with pytest.raises(NothingAccepted):
-        submission.submit(OrderRequest.model_validate({"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "10"}))
+    with pytest.raises(AcceptanceUnknown, match="watch your balance"):
+        door.submit()

@@ -1,0 +1,139 @@
+"""The journal in memory, with the conditions of the DynamoDB adapter (test_contract.py)."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from order_engine.adapters.journal import KEPT
+from order_engine.aws import CONTENDED
+from order_engine.errors import (
+    BackingOff,
+    ClientOrderIdReused,
+    LeaseHeld,
+    LeaseLost,
+    OrderClosed,
+    ServiceUnavailable,
+    UnknownOrder,
+)
+from order_engine.orders import JournalEntry
+from order_engine.ports import KEY_LIFETIME, Claim, Clock
+
+from tests.doubles.gate import Gate, Service, outside
+from tests.doubles.tables import Key, OrderItem, Tables
+
+LEASE = timedelta(seconds=25)
+
+
+class MemoryJournal:
+    """Implements `ports.Journal` for one process, by whose clock it goes; all that share `tables` see the same."""
+
+    def __init__(self, gate: Gate, tables: Tables, now: Clock | None = None) -> None:
+        self.gate = gate
+        self.tables = tables
+        self._now = now or gate.timeline
+
+    def create(self, entry: JournalEntry, fingerprint: str) -> JournalEntry:
+        """See `ports.Journal`."""
+        key = entry.order.client_order_id
+        if key is None:
+            self._put(entry)
+            return entry
+        holder = self.gate.call(
+            Service.JOURNAL, "create", lambda: self._put_with_key(key, entry, fingerprint), CONTENDED
+        )
+        if holder is None:
+            return entry
+        if holder.fingerprint != fingerprint:
+            raise ClientOrderIdReused(key)
+        try:
+            return self.read(holder.order_id)
+        except UnknownOrder as missing:
+            raise ServiceUnavailable(f"order {missing} of a clientOrderId can't be seen") from missing
+
+    @outside(Service.JOURNAL)
+    def _put(self, entry: JournalEntry) -> None:
+        self.tables.orders.setdefault(entry.order.order_id, OrderItem(entry))
+
+    def _put_with_key(self, key: str, entry: JournalEntry, fingerprint: str) -> Key | None:
+        holder = self.tables.keys.get(key)
+        if holder and holder.expires_at >= int(self._now().timestamp()):
+            return holder
+        expires_at = int((entry.order.created_at + KEY_LIFETIME).timestamp())
+        self.tables.keys[key] = Key(entry.order.order_id, fingerprint, expires_at)
+        self.tables.orders[entry.order.order_id] = OrderItem(entry)
+        return None
+
+    @outside(Service.JOURNAL)
+    def read(self, order_id: UUID) -> JournalEntry:
+        """See `ports.Journal`."""
+        return self._item(order_id).read()
+
+    @outside(Service.JOURNAL)
+    def withdraw(self, order_id: UUID) -> bool:
+        """See `ports.Journal`."""
+        there = self.tables.orders.get(order_id)
+        if there and (there.touched or there.sequence != 1):
+            return False
+        self.tables.orders.pop(order_id, None)
+        return True
+
+    @outside(Service.JOURNAL)
+    def claim(self, order_id: UUID) -> Claim:
+        """See `ports.Journal`."""
+        there, now = self._item(order_id), self._now()
+        if there.closed:
+            raise OrderClosed(str(order_id))
+        if there.lease_owner and there.lease_until >= _milliseconds(now):
+            raise LeaseHeld(order_id, _moment(there.lease_until))
+        if there.not_before > _milliseconds(now):
+            raise BackingOff(order_id, _moment(there.not_before))
+        interrupted = there.lease_owner is not None
+        owner = str(uuid4())
+        there.touched, there.lease_owner, there.lease_until = True, owner, _milliseconds(now + LEASE)
+        return Claim(there.read(), owner, interrupted)
+
+    @outside(Service.JOURNAL)
+    def append(self, claim: Claim, entry: JournalEntry) -> Claim:
+        """See `ports.Journal`."""
+        there = self._leased(claim)
+        if there.sequence != entry.sequence - 1:
+            raise LeaseLost(str(entry.order.order_id))
+        there.entry = replace(
+            there.entry,
+            events=(*there.entry.events, entry.last),
+            transaction=entry.transaction or there.entry.transaction,
+            errors=entry.errors,
+            behind=entry.behind,
+        )
+        seen = there.read()
+        return Claim(replace(entry, subscribers=seen.subscribers, crowded=seen.crowded), claim.owner, interrupted=False)
+
+    @outside(Service.JOURNAL)
+    def release(self, claim: Claim, closed: bool = False, not_before: datetime | None = None) -> None:
+        """See `ports.Journal`."""
+        there = self._leased(claim)
+        there.entry = replace(there.entry, errors=claim.entry.errors, behind=claim.entry.behind)
+        there.lease_owner = None
+        if not_before:
+            there.not_before = _milliseconds(not_before)
+        if closed:
+            there.closed, there.expires_at = True, self._now() + KEPT
+
+    def _item(self, order_id: UUID) -> OrderItem:
+        if order_id not in self.tables.orders:
+            raise UnknownOrder(str(order_id))
+        return self.tables.orders[order_id]
+
+    def _leased(self, claim: Claim) -> OrderItem:
+        there = self.tables.orders.get(claim.entry.order.order_id)
+        if there is None or there.lease_owner != claim.owner:
+            raise LeaseLost(str(claim.entry.order.order_id))
+        return there
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,0 +1,314 @@
+"""What AWS does around the engine: the queue with its poller, Lambda's invocations, the WebSocket's gateway.
+
+Everything happens on the gate's timeline. Each invocation has its function's time and use cases of its own: whatever it
+had in memory dies with it. Any number of orders and connections may live on one platform.
+
+The doubles, from the bottom: `timeline` is virtual time and processes, `pool` their threads, `gate` where every call
+passes and faults happen. On them stand the ports: `journal` and `subscribers` (which keep everything in `tables`),
+`services` (queue, sockets, requests for notify, PostgreSQL) and `venues` on a `chain`. `lives` has clients, and hands
+what they saw to the campaign's checker. A test of one use case takes it from here, and has its faults from
+`gate.Troubles`; a test of whole lives goes
+
+    world = World(Platform(Gate(faults=planned({7: Mode.HANG}))), [Life(visits=(Visit("early", 0.1),))]).run()
+    assert world.breaches() == []
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from order_engine import limits
+from order_engine.batches import process_batch
+from order_engine.delivery import CatchUp, Publisher
+from order_engine.errors import OrderEngineError, RequestRefused, UnknownOrder
+from order_engine.execution import ExecutionPolicy, Executor
+from order_engine.orders import Subscriber, VenueName
+from order_engine.submission import Submission, parse_request
+from order_engine.subscription import Subscription
+
+from tests.doubles.chain import Ledger, MemoryChain
+from tests.doubles.gate import Gate, Service
+from tests.doubles.journal import MemoryJournal
+from tests.doubles.pool import VirtualPool
+from tests.doubles.services import MemoryCatchUps, MemoryHistory, MemoryQueue, MemorySockets, Message, Rows, Socket
+from tests.doubles.subscribers import MemorySubscribers
+from tests.doubles.tables import Tables
+from tests.doubles.timeline import Ended
+from tests.doubles.venues import Market, ScriptedVenue
+
+# Seconds, as in template.yaml (test_platform.py).
+FUNCTIONS = {"submit": 15.0, "ws_connect": 15.0, "notify": 30.0, "route_execute": 20.0, "dead_letters": 20.0}
+VISIBILITY_SECONDS, DEAD_LETTER_SECONDS = 45.0, 300.0
+MAX_RECEIVES, WORKERS = 5, 10
+
+INVOCATION_RETRIES = (60.0, 120.0)  # after which Lambda repeats an asynchronous invocation that failed
+_BURIALS = 10  # after so many tries a dead letter is left where it is
+_LAST_SECONDS = 0.3  # of an invocation, as in `order_engine.entrypoint`
+_OPENING_SECONDS = 0.02  # after the handshake's answer, until posts are accepted
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a platform makes its doubles of; a broken variant replaces one of them."""
+
+    journal: type[MemoryJournal] = MemoryJournal
+    subscribers: type[MemorySubscribers] = MemorySubscribers
+    queue: type[MemoryQueue] = MemoryQueue
+    history: type[MemoryHistory] = MemoryHistory
+    catch_ups: type[MemoryCatchUps] = MemoryCatchUps
+    venue: type[ScriptedVenue] = ScriptedVenue
+    policy: ExecutionPolicy = field(default_factory=ExecutionPolicy)
+
+
+@dataclass
+class Letter:
+    """A message on the orders queue, how often it was received, and whether a worker has had it deleted: two workers
+    that were handed the same message delete the same."""
+
+    order_id: UUID
+    received: int = 0
+    deleted: bool = False
+
+    @property
+    def body(self) -> str:
+        """As it is on the wire."""
+        return json.dumps({"orderId": str(self.order_id)})
+
+
+@dataclass
+class Platform:
+    """A deployment. While it goes `by_hand`, messages and requests for notify are only kept, with their delays."""
+
+    gate: Gate = field(default_factory=Gate)
+    parts: Parts = field(default_factory=Parts)
+    tables: Tables = field(default_factory=Tables)
+    ledger: Ledger = field(default_factory=Ledger)
+    market: Market = field(default_factory=Market)
+    rows: Rows = field(default_factory=Rows)
+    sockets: dict[str, Socket] = field(default_factory=dict)
+    dead_letters: list[Letter] = field(default_factory=list)
+    by_hand: bool = False
+    kept: deque[tuple[Letter | Subscriber, float]] = field(default_factory=deque)
+    waiting: int = 0  # messages that are in the queue
+    _busy: int = 0
+    _ready: deque[Letter] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        gate, parts = self.gate, self.parts
+        self.timeline = gate.timeline
+        self.journal = parts.journal(gate, self.tables)
+        self.subscribers = parts.subscribers(gate, self.tables)
+        self.posts = MemorySockets(gate, self.sockets)
+        self.queue = parts.queue(gate, self._put)
+        self.catch_ups = parts.catch_ups(gate, self._ask)
+        self.history = parts.history(gate, self.rows)
+        chain = MemoryChain(gate, self.ledger)
+        self.venues = tuple(parts.venue(name, chain, self.market) for name in VenueName)
+
+    # --- the functions ------------------------------------------------------------------------------------------------
+
+    def executor(self) -> Executor:
+        """That of a worker, or of the dead letters' consumer."""
+        publisher = Publisher(
+            self.journal, self.subscribers, self.posts, self.catch_ups, self.timeline, VirtualPool(self.timeline, 64)
+        )
+        return Executor(
+            self.journal,
+            publisher,
+            self.queue,
+            self.history,
+            self.venues,
+            self.timeline,
+            self.parts.policy,
+            dict.fromkeys(VenueName, VirtualPool(self.timeline)),
+        )
+
+    def subscription(self) -> Subscription:
+        """That of the WebSocket's function."""
+        return Subscription(self.subscribers, self.posts, self.catch_ups, self.timeline)
+
+    def catch_up(self) -> CatchUp:
+        """That of notify."""
+        return CatchUp(self.journal, self.subscribers, self.posts, self.timeline, sleep=self.timeline.wait)
+
+    def submission(self) -> Submission:
+        """That of submit."""
+        return Submission(self.journal, self.queue, self.timeline)
+
+    def invoke(self, function: str, work: Callable[[], object], ended: Ended, delay: float = 0.0) -> None:
+        """Has a function do its work, in its time."""
+
+        def limited() -> None:
+            with limits.invocation(lambda: self.timeline.seconds_left - _LAST_SECONDS):
+                work()
+
+        self.timeline.invoke(limited, delay, function, FUNCTIONS[function], ended)
+
+    # --- HTTP ---------------------------------------------------------------------------------------------------------
+
+    def post(self, body: Message, answered: Callable[[int, Message], object]) -> None:
+        """A client posts an order; it is told the status and the body of the answer (502 and nothing if the function
+        died)."""
+        answer: list[tuple[int, Message]] = []
+
+        def submit() -> None:
+            answer.append(self.submit(body))
+
+        self.invoke("submit", submit, lambda _fault: answered(*(answer or [(502, {})])[-1]))
+
+    def submit(self, body: Message) -> tuple[int, Message]:
+        """What the function does."""
+        try:
+            order = self.submission().submit(parse_request(json.dumps(body).encode(), "application/json"))
+        except RequestRefused as refusal:
+            return refusal.status, {"code": refusal.code}
+        created_at = json.loads(order.to_json())["createdAt"]
+        return 202, {"orderId": str(order.order_id), "status": "pending", "createdAt": created_at}
+
+    # --- the orders queue ---------------------------------------------------------------------------------------------
+
+    def _put(self, order_id: UUID, delay_seconds: float) -> None:
+        self.waiting += 1
+        self.pass_on(Letter(order_id), delay_seconds + 0.01)
+
+    def pass_on(self, what: Letter | Subscriber, delay: float) -> None:
+        """Has a message delivered, or notify invoked."""
+        if self.by_hand:
+            self.kept.append((what, delay))
+        elif isinstance(what, Letter):
+            self.timeline.invoke(partial(self.deliver, what), delay)
+        else:
+            self.notify(what, delay)
+
+    def deliver(self, letter: Letter) -> None:
+        """The poller hands a message to a worker; if none is free, as soon as one is."""
+        if letter.deleted:
+            return
+        if self._busy >= WORKERS:
+            self._ready.append(letter)
+            return
+        self._busy += 1
+        self.receive(letter, self._free_worker)
+
+    def _free_worker(self) -> None:
+        self._busy -= 1
+        if self._ready:
+            self.deliver(self._ready.popleft())
+
+    def receive(self, letter: Letter, done: Callable[[], object] = lambda: None) -> None:
+        """A worker has a message from now on."""
+        letter.received += 1
+        again = self.bury if letter.received >= MAX_RECEIVES else self.deliver
+        self._consume("route_execute", letter, VISIBILITY_SECONDS, partial(again, letter), done)
+
+    def bury(self, letter: Letter, tries: int = 0) -> None:
+        """The dead-letter queue hands a message to its consumer; one that stays is left there in the end."""
+        if letter.deleted:
+            return
+        if tries == _BURIALS:
+            self.waiting -= 1
+            self.dead_letters.append(letter)
+            return
+        self._consume("dead_letters", letter, DEAD_LETTER_SECONDS, partial(self.bury, letter, tries + 1))
+
+    def _consume(
+        self,
+        function: str,
+        letter: Letter,
+        hidden: float,
+        again: Callable[[], object],
+        done: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Has a function work on a message, which is hidden meanwhile. It is deleted if the function says so."""
+        failures: list[Any] = [None]
+
+        def work() -> None:
+            failures[:] = self.work(function, letter)
+
+        def ended(_fault: BaseException | None) -> None:
+            done()
+            if not failures:
+                self.timeline.invoke(partial(self.acknowledge, letter))
+            self.timeline.invoke(again, max(visible_at - self.timeline.seconds, 0.0))
+
+        visible_at = self.timeline.seconds + hidden
+        self.invoke(function, work, ended)
+
+    def work(self, function: str, letter: Letter) -> list[Any]:
+        """What the function does; returns the messages that it failed to work on."""
+        executor = self.executor()
+        received = {"ApproximateReceiveCount": str(letter.received)}
+        record = {"messageId": "m", "eventSource": "aws:sqs", "body": letter.body, "attributes": received}
+
+        def act(order_id: UUID, received: int) -> object:
+            if function == "route_execute":
+                return executor.process(order_id, received)
+            return executor.give_up(order_id, "its workers died")
+
+        failed: list[Any] = process_batch({"Records": [record]}, self, act)["batchItemFailures"]
+        return failed
+
+    def get_remaining_time_in_millis(self) -> float:
+        """What a handler reads of its context."""
+        return min(self.timeline.seconds_left, 900.0) * 1000
+
+    def acknowledge(self, letter: Letter) -> None:
+        """The poller deletes a message; if that fails, it is delivered again."""
+        try:
+            self.gate.call(Service.ACKNOWLEDGE, "delete", lambda: self._delete(letter))
+        except OrderEngineError:
+            return
+
+    def _delete(self, letter: Letter) -> None:
+        self.waiting -= not letter.deleted
+        letter.deleted = True
+
+    # --- notify -------------------------------------------------------------------------------------------------------
+
+    def _ask(self, wanted: Subscriber) -> None:
+        self.pass_on(wanted, 0.01)
+
+    def notify(self, wanted: Subscriber, delay: float, tries: int = 0) -> None:
+        """Lambda invokes notify, and repeats an invocation that failed twice."""
+
+        def ended(fault: BaseException | None) -> None:
+            if fault and tries < len(INVOCATION_RETRIES):
+                self.notify(wanted, INVOCATION_RETRIES[tries], tries + 1)
+
+        self.invoke("notify", lambda: self.bring_up_to_date(wanted), ended, delay)
+
+    def bring_up_to_date(self, wanted: Subscriber) -> None:
+        """What the function does."""
+        with suppress(UnknownOrder):
+            self.catch_up().bring_up_to_date(wanted)
+
+    # --- the WebSocket ------------------------------------------------------------------------------------------------
+
+    def connect(
+        self, connection_id: str, order_id: str, after: int, socket: Socket, told: Callable[[bool], object]
+    ) -> None:
+        """A client shakes hands; it is told whether that was accepted."""
+
+        def ended(fault: BaseException | None) -> None:
+            if fault is None:
+                socket.opens_at = self.timeline.seconds + _OPENING_SECONDS
+                self.sockets[connection_id] = socket
+            told(fault is None)
+
+        self.invoke("ws_connect", lambda: self.subscription().join(connection_id, order_id, str(after)), ended)
+
+    def disconnect(self, connection_id: str) -> None:
+        """A client has closed its socket; the gateway tells once."""
+        self.sockets[connection_id].closed = True
+        self.invoke("ws_connect", lambda: self.subscription().leave(connection_id), lambda _fault: None)
+
+    def say(self, connection_id: str, text: str, told: Callable[[bool], object]) -> None:
+        """A client says something; it is told whether the function lived through it."""
+        self.invoke(
+            "ws_connect", lambda: self.subscription().hear(connection_id, text), lambda fault: told(fault is None)
+        )
