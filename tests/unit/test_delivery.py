@@ -282,7 +282,7 @@ def test_what_is_not_known_is_left_alone(room: Room) -> None:
         room.run(lambda: room.platform.catch_up().bring_up_to_date(a_subscriber(uuid4())))
 
 
-@pytest.mark.parametrize("seconds", [0.3, 9.0])
+@pytest.mark.parametrize("seconds", [0.3, 19.0])
 def test_a_socket_whose_handshake_takes_long_is_waited_for(room: Room, seconds: float) -> None:
     socket = room.join("new")
     socket.opens_at = seconds
@@ -302,7 +302,7 @@ def test_a_socket_that_stays_gone_is_forgotten(room: Room, age_seconds: float) -
     room.notify("gone")
 
     assert room.kept == {}
-    assert CONNECTING.total_seconds() - age_seconds <= room.timeline.seconds - began < 12 - age_seconds
+    assert 0 <= room.timeline.seconds - began - (CONNECTING.total_seconds() - age_seconds) < 2
 
 
 def test_a_client_that_left_during_its_handshake_is_not_waited_for(room: Room) -> None:

@@ -21,8 +21,12 @@ from order_engine.observability import count_lag, logger
 from order_engine.orders import JournalEntry, StatusEvent, Subscriber
 from order_engine.ports import CatchUps, Claim, Clock, Journal, Sockets, Subscribers
 
-# How long a 410 means 'not connected yet' (API Gateway refuses posts while $connect runs) rather than 'gone'.
-CONNECTING = timedelta(seconds=10)
+# How long a 410 means 'not connected yet' (API Gateway refuses posts while $connect runs) rather than 'gone': longer
+# than ws_connect may take.
+CONNECTING = timedelta(seconds=20)
+
+# After so long a newcomer that was not handed over may have been lost, and `notify` is asked for it once more.
+_OVERDUE = timedelta(seconds=10)
 
 # Posts of one event that run at once. Sockets that hang occupy as many, for the limit of one post; more of them than
 # this hold up those behind them, who are then taken back too.
@@ -114,7 +118,7 @@ class Publisher:
     def _strays(self, known: Sequence[Subscriber], entry: JournalEntry) -> list[Subscriber]:
         """Those that `notify` should have handed over by now, and has not been asked for in this delivery: it may have
         been lost. Asking once more does no harm, because it goes on from what is stored."""
-        overdue = self.now() - CONNECTING
+        overdue = self.now() - _OVERDUE
         return [
             one
             for one in known
