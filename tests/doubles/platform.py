@@ -197,6 +197,8 @@ class Platform:
 
     def _free_worker(self) -> None:
         self._busy -= 1
+        while self._ready and self._ready[0].deleted:
+            self._ready.popleft()
         if self._ready:
             self.deliver(self._ready.popleft())
 

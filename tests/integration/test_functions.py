@@ -293,17 +293,20 @@ def test_whoever_joins_late_gets_what_it_has_not_had(
 
 def test_a_subscriber_that_left_gets_nothing_more_and_the_others_do(deployment: Deployment) -> None:
     order_id = deployment.accepted()
-    for name in ("leaving", "vanishing", "staying"):
+    for name in ("leaving", "connecting", "staying"):
         deployment.connect(name, orderId=order_id)
     deployment.notify_all()
     ws_connect.handler(socket_event("$disconnect", "leaving"), CONTEXT)
-    deployment.gateway.answers["vanishing"] = [410]
+    deployment.gateway.answers["connecting"] = [410]
 
     deployment.execute(*deployment.messages())
 
-    assert deployment.statuses("leaving") == deployment.statuses("vanishing") == ["pending"]
+    assert deployment.statuses("leaving") == deployment.statuses("connecting") == ["pending"]
     assert deployment.statuses("staying") == LIFE
-    assert [one.connection_id for one in engine.journal().read(UUID(order_id)).subscribers] == ["staying"]
+    kept = engine.journal().read(UUID(order_id)).subscribers
+    assert {one.connection_id: one.live_after for one in kept} == {"connecting": None, "staying": 1}
+    deployment.notify_all()
+    assert deployment.statuses("connecting") == LIFE
 
 
 def test_a_throttled_socket_gets_the_rest_from_notify(deployment: Deployment) -> None:

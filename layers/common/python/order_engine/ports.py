@@ -31,7 +31,8 @@ KEY_LIFETIME = timedelta(days=30)
 
 
 class Venue(Protocol):
-    """A place to swap. Every call may hang: the executor has a limit of its own for each."""
+    """A place to swap. A call may hang: the executor has a limit of its own for each. But it keeps one of the venue's
+    threads until it ends, so an adapter's own time-outs have to end it, within a minute or so."""
 
     @property
     def name(self) -> VenueName:

@@ -1,0 +1,37 @@
+"""The execution environment of a worker, with pools like those that the use cases make for themselves."""
+
+import math
+from dataclasses import fields
+from typing import Any
+
+from order_engine.delivery import Publisher
+from order_engine.execution import Executor
+from order_engine.orders import VenueName
+
+from tests.doubles.pool import VirtualPool
+from tests.simulation.processes import Environment
+from tests.simulation.timeline import GreenTimeline
+
+
+def _size(pool: object) -> float:
+    """How many threads a pool of the engine's own has."""
+    return float(getattr(pool, "_max_workers", math.inf))
+
+
+def _own(use_case: type[Executor] | type[Publisher], name: str) -> Any:
+    """What a use case has in a field by default."""
+    (make,) = (one.default_factory for one in fields(use_case) if one.name == name)
+    return make() if callable(make) else None
+
+
+POSTING_THREADS = _size(_own(Publisher, "pool"))
+VENUE_THREADS = min(_size(pool) for pool in _own(Executor, "pools").values())
+
+
+class Warm(Environment):
+    """An environment of a worker, with its pools."""
+
+    def __init__(self, timeline: GreenTimeline) -> None:
+        super().__init__()
+        self.posts = VirtualPool(timeline, POSTING_THREADS)
+        self.venues = {name: VirtualPool(timeline, VENUE_THREADS) for name in VenueName}
