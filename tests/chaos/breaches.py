@@ -5,7 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from tests.chaos.samples import CONFIRMED, FAILED, ORPHAN, clean_world
+from tests.chaos.samples import CONFIRMED, FAILED, ORPHAN, RENEWED, clean_world
 from tests.chaos.world import OnChain, Posted, Transcript, World
 
 Break = Callable[[World], World]
@@ -56,7 +56,11 @@ def _without_row(world: World) -> World:
 
 
 def _on_chain(*transactions: OnChain) -> Break:
-    return lambda world: replace(world, chain=[*world.chain, *transactions])
+    """With these transactions, in the place of those of the same hash."""
+    hashes = {transaction.tx_hash for transaction in transactions}
+    return lambda world: replace(
+        world, chain=[*(one for one in world.chain if one.tx_hash not in hashes), *transactions]
+    )
 
 
 def _posted(*posted: Posted) -> Break:
@@ -86,8 +90,26 @@ def _event_row_lost(world: World) -> World:
     return replace(world, event_rows=world.event_rows[1:])
 
 
+def _without_a_built_reason(code: str) -> Break:
+    """FAILED fails with another code, everywhere but in PostgreSQL's row."""
+    return _event(FAILED, 5, code=code, attempts=[{"attempt": 1, "code": code, "error": "no"}])
+
+
+def _swapped_for_nothing(world: World) -> World:
+    landed = {"amountOut": "0", "executedPrice": "0"}
+    world = _on_chain(OnChain("tx-4", RENEWED, "landed", Decimal(0), Decimal(0)))(world)
+    return _event(RENEWED, 5, **landed)(world)
+
+
 def _answered(order_id: str, created: str = "2026-01-02T03:04:05.000000Z") -> dict[str, str]:
     return {"orderId": order_id, "status": "pending", "createdAt": created}
+
+
+def _told_of_an_order(world: World) -> World:
+    """ORPHAN is executed, and its client was told that nothing was accepted."""
+    lied = [replace(one, status=503, answer={"code": "NOTHING_ACCEPTED"}) for one in world.posted if not one.status]
+    world = _journal(ORPHAN, sequence=2)(world)
+    return replace(world, posted=[*(one for one in world.posted if one.status), *lied])
 
 
 _ORDER = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "10"}
@@ -144,9 +166,35 @@ BREACHES: dict[str, tuple[str, Break]] = {
     "a socket that stays misses the end": ("a socket that stays sees all", _seen(0, 1, 2, 3, 4, 5, 6, 7)),
     "a socket that stays sees nothing": ("a socket that stays sees all", _seen(6)),
     "a socket is cut": ("no socket is cut", _seen(0, 1, 2, broken="1011")),
+    "a mismatch that is none": ("a settlement mismatch is the chain's", _without_a_built_reason("SETTLEMENT_MISMATCH")),
+    "a code that nobody knows": ("a failure has a code of the list", _without_a_built_reason("OUT_OF_LUCK")),
+    "too small, and yet built": (
+        "refused by its quotes before anything is built", _without_a_built_reason("AMOUNT_TOO_SMALL")),
+    "a swap for nothing": ("confirmed gives something", _swapped_for_nothing),
+    "an old order's transaction": ("a transaction is one order's", _event(RENEWED, 4, txHash="tx-2")),
+    "no back-off": (
+        "no attempt before its back-off is over", _event(CONFIRMED, 5, timestamp="2026-01-02T03:04:09.900000Z")),
+    "a second transaction beside one that reverted": (
+        "only a dead transaction is given up", _on_chain(OnChain("tx-1", CONFIRMED, "reverted"))),
+    "a second transaction beside one that was never sent": (
+        "only a dead transaction is given up", lambda world: replace(world, chain=world.chain[1:])),
+    "dead before its time": (
+        "a transaction is dead when its validity has passed",
+        lambda world: replace(world, terms=replace(world.terms, validity_seconds=2.1))),
+    "too great an impact": ("the chosen quote's price impact is allowed", _event(
+        CONFIRMED, 6, quotes=[{"venue": "raydium", "priceImpactPct": "10.1", "amountOut": "1490"}])),
+    "a dead letter is given up unseen": (
+        "an order that no worker took up is executed", _event(FAILED, 2, status="pending")),
+    "viewers hold an order up": (
+        "viewers don't hold an order up", _event(CONFIRMED, 6, timestamp="2026-01-02T03:04:13.100000Z")),
     "a key is two orders": ("one key is one order", _posted(Posted(1, _KEYED, "accept", 202, _answered(FAILED)))),
     "a repeat is answered otherwise": (
         "one key is one order", _posted(Posted(1, _KEYED, "accept", 202, _answered(CONFIRMED, "2026")))),
+    "an expired key is the old order": (
+        "an expired key is another order", _posted(Posted(4, _KEYED, "accept", 202, _answered(CONFIRMED), era=1))),
+    "a 503 lies about an order without a key": ("nothing accepted is nothing executed", _told_of_an_order),
+    "a 503 lies about an order with a key": ("nothing accepted under a key means no order", _posted(
+        Posted(1, _KEYED, "accept", 503, {"code": "NOTHING_ACCEPTED"}))),
     "two requests are one order": (
         "one order is one request", _posted(Posted(1, _ORDER, "accept", 202, _answered(FAILED)))),
     "another order than was asked for": (
@@ -159,11 +207,15 @@ BREACHES: dict[str, tuple[str, Break]] = {
     "a valid order is refused": ("a valid order is accepted", _posted(Posted(1, _ORDER, "accept", 422))),
     "an answer without an order": ("the 202 names a pending order", _posted(Posted(1, _ORDER, "accept", 202))),
     "an order without a request": (
-        "no order without a request", lambda world: replace(world, posted=world.posted[:-1])),
+        "no order without a request",
+        lambda world: replace(world, posted=[one for one in world.posted if one.status])),
     "an orphan with traces": (
         "an order that nobody was promised is not half done", _on_chain(OnChain("tx-9", ORPHAN, "dead"))),
     "messages are left": ("the orders queue is empty", lambda world: replace(world, waiting=1)),
     "an order is a dead letter": (
         "only poison is a dead letter", lambda world: replace(world, dead_letters=[*world.dead_letters, FAILED])),
+    "a dead letter of no order": (
+        "only poison is a dead letter",
+        lambda world: replace(world, dead_letters=[*world.dead_letters, *(f"{n} {UNKNOWN}" for n in range(4))])),
     "poison is lost": ("poison ends as a dead letter", lambda world: replace(world, dead_letters=[])),
 }  # fmt: skip

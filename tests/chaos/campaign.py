@@ -1,8 +1,9 @@
 """A fault campaign on the real local stack: `python tests/chaos/campaign.py [--seconds 120] [--orders N] [--seed S]`.
 
-Orders arrive and are watched while workers are killed, PostgreSQL goes away, messages come twice, and venues fail. When
-everything is settled, or the time for that is over, the checker judges. `--recovery`, `--burst N` and `--variants` do
-something else instead. The exit code is 1 on a breach, with the story of the order that it is about.
+Orders arrive and are watched while workers are killed, PostgreSQL stops or hangs, what the functions call hangs, is
+late, cut or throttled, messages come twice, and venues fail. When everything is settled, or the time for that is over,
+the checker judges. `--recovery`, `--burst N` and `--variants` do something else instead. The exit code is 1 on a
+breach, with the story of the order that it is about.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from tests.chaos import burst, plan, recovery, variants
 from tests.chaos.hosting import Timings
 from tests.chaos.report import found, judge, print_table
 from tests.chaos.running import run
+from tests.chaos.world import Terms
 
 VENUES = {
     "VenueQuoteLatencyMs": "20-150",
@@ -26,11 +28,14 @@ VENUES = {
     "VenueErrorRate": "0.12",
     "VenueTimeoutRate": "0.12",
     "VenueMaxSlipBps": "56",  # above the usual tolerance of 50, so that some swaps revert
+    "VenueValiditySeconds": "3",
     "RetryBaseSeconds": "1",
-    "OrderMaxAgeSeconds": "30",
+    "OrderMaxAgeSeconds": "45",
 }
-TIMINGS = Timings(function_seconds=8, lease_seconds=10, visibility_seconds=12)
-ORDERS_PER_SECOND = 5
+# A back-off is half its base at the least; posts may take 3 s, and then quotes 2 s.
+TERMS = Terms(back_off_seconds=0.5, validity_seconds=3, status_seconds=5.5)
+TIMINGS = Timings(function_seconds=20, lease_seconds=21, visibility_seconds=23)
+ORDERS_PER_SECOND = 4
 
 
 def main() -> int:
@@ -48,7 +53,7 @@ def main() -> int:
     parameters = {} if given.recovery else burst.VENUES if given.burst else {**VENUES, "VenueSeed": str(given.seed)}
     interrupt_once()
     if given.variants:
-        return variants.all_caught(console, VENUES)
+        return variants.all_caught(console, VENUES, TERMS)
     with tempfile.TemporaryDirectory() as folder, LocalStack(Path(folder), port=0, parameters=parameters) as stack:
         try:
             if given.recovery:
@@ -65,7 +70,7 @@ def main() -> int:
 def _campaign(stack: LocalStack, console: Console, seed: int, seconds: float, orders: int) -> int:
     console.print(f"seed {seed}: {orders} requests in {seconds:g} s; venues: {VENUES}")
     console.print(f"shorter than the template's, set by API for this run: {TIMINGS}")
-    outcome = run(stack, plan.draw(seed, seconds, orders), TIMINGS, console)
+    outcome = run(stack, plan.draw(seed, seconds, orders), TIMINGS, console, terms=TERMS)
     results = {**found(outcome.world, stack.log), "handshakes that had to be repeated": outcome.handshakes_repeated}
     print_table(console, outcome.injected, results)
     console.print(f"settled {outcome.settled_seconds:.1f} s after the last fault")

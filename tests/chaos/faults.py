@@ -1,86 +1,53 @@
-"""Carries out the plan's faults on a running stack. All of it in the main thread: PostgreSQL ends with the thread that
-starts it."""
+"""The faults of a campaign, drawn from its seed before it begins."""
 
 import json
-import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-import psutil
-
-from local.stack import LocalStack
-from tests.chaos import hosting
-from tests.chaos.plan import Fault
-
-_FUNCTIONS = {
-    "route_execute": "RouteExecuteFunctionName",
-    "notify": "NotifyFunctionName",
-    "submit": "SubmitFunctionName",
-    "ws_connect": "WsConnectFunctionName",
-}
-_RECENT = 30  # among so many of the newest orders duplicates choose
+from tests.chaos.relay import MODES
 
 
-class Saboteur:
-    """Does harm, and counts it: `done` by the fault's name, `poison` the bodies that no worker can use."""
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong, `at` seconds after the beginning."""
 
-    def __init__(self, stack: LocalStack, accepted: Sequence[str]) -> None:
-        self.done: Counter[str] = Counter()
-        self.poison: list[str] = []
-        self._stack = stack
-        self._accepted = accepted
-        self._sqs = stack.gateway.client("sqs")
-        self._actions: dict[str, Callable[[Fault], None]] = {
-            "kill": self._kill,
-            "stop-postgres": self._stop_postgres,
-            "start-postgres": self._start_postgres,
-            "duplicate": self._duplicate,
-            "poison": self._poison,
-            "dead-letter": self._dead_letter,
-        }
+    at: float
+    kind: str  # kill; stop, start, pause, resume: PostgreSQL; duplicate, poison, dead-letter, or a mode of the relay's
+    target: str = ""  # a function's name for kill, a body for poison, a service for the relay
+    many: int = 1
+    choice: float = 0.0  # in [0, 1): which worker, or which order; of the relay's requests, the share
+    seconds: float = 0.0  # how long the relay does so
 
-    def run(self, faults: Sequence[Fault], begun: float, show: Callable[[str], None]) -> None:
-        """Does each fault at its time after `begun` (monotonic)."""
-        for fault in faults:
-            time.sleep(max(0.0, fault.at - (time.monotonic() - begun)))
-            self._actions[fault.kind](fault)
-            show(f"{sum(self.done.values())} faults")
 
-    def _kill(self, fault: Fault) -> None:
-        victims = sorted(hosting.workers(self._stack.outputs[_FUNCTIONS[fault.target]]), key=lambda one: one.pid)
-        first = int(fault.choice * len(victims))
-        for victim in (victims * 2)[first : first + min(fault.many, len(victims))]:
-            with suppress(psutil.NoSuchProcess):
-                victim.kill()
-                self.done[f"{fault.target} workers killed"] += 1
+_UNKNOWN = "00000000-0000-4000-8000-{:012d}"
 
-    def _stop_postgres(self, _fault: Fault) -> None:
-        self._stack.postgres.stop()
-        self.done["PostgreSQL stopped and started"] += 1
 
-    def _start_postgres(self, _fault: Fault) -> None:
-        self._stack.postgres.start()
-
-    def _duplicate(self, fault: Fault) -> None:
-        if order_id := self._recent(fault.choice):
-            self._send("OrdersQueueUrl", json.dumps({"orderId": order_id}))
-            self.done["messages delivered twice"] += 1
-
-    def _poison(self, fault: Fault) -> None:
-        self._send("OrdersQueueUrl", fault.target)
-        self.poison.append(fault.target)
-        self.done["poison messages"] += 1
-
-    def _dead_letter(self, fault: Fault) -> None:
-        """As if the order's message had been received once too often, while another one is under way."""
-        if order_id := self._recent(fault.choice):
-            self._send("DeadLettersQueueUrl", json.dumps({"orderId": order_id}))
-            self.done["dead letters of real orders"] += 1
-
-    def _recent(self, choice: float) -> str | None:
-        recent = list(self._accepted[-_RECENT:])
-        return recent[int(choice * len(recent))] if recent else None
-
-    def _send(self, queue: str, body: str) -> None:
-        self._sqs.send_message(QueueUrl=self._stack.outputs[queue], MessageBody=body)
+def draw_faults(dice: random.Random, seconds: float) -> Iterator[Fault]:
+    """The faults of a campaign of so many seconds, in no order."""
+    # Function workers: every two seconds or so, most of them those that execute orders.
+    at = 1.0
+    while at < seconds:
+        target = dice.choices(("route_execute", "notify", "submit", "ws_connect"), (60, 20, 10, 10))[0]
+        many = dice.choice((1, 2, 3, 5)) if target == "route_execute" else 1
+        yield Fault(at, "kill", target, many, dice.random())
+        at += dice.uniform(0.6, 2.6)
+    # PostgreSQL: gone and hanging in turn, each once in fifty seconds, at least once.
+    outages = max(2, round(seconds / 25))
+    for n in range(outages):
+        begins = seconds * (n + dice.uniform(0.2, 0.5)) / outages
+        ends = begins + min(dice.uniform(3, 12), seconds / outages / 3)
+        yield from map(Fault, (begins, ends), ("pause", "resume") if n % 2 else ("stop", "start"))
+    # What the functions call: a window every six seconds, each mode in turn.
+    windows = max(4, round(seconds / 6))
+    for n in range(windows):
+        service = dice.choices(("dynamodb", "posts", "invoke", "sqs"), (40, 30, 15, 15))[0]
+        # Posts for a shorter time: here, unlike on AWS, an invocation of notify that failed is repeated after seconds.
+        share, lasts = dice.choice((0.1, 0.3, 1.0)), dice.uniform(1, 2 if service == "posts" else 5)
+        yield Fault(seconds * (n + dice.random()) / windows, MODES[n % 4], service, choice=share, seconds=lasts)
+    yield from (Fault(dice.uniform(0.5, seconds), "duplicate", choice=dice.random()) for _ in range(int(seconds * 2)))
+    yield from (Fault(dice.uniform(1, seconds), "dead-letter", choice=dice.random()) for _ in range(int(seconds / 10)))
+    for n in range(max(2, int(seconds / 15))):
+        unknown = json.dumps({"orderId": _UNKNOWN.format(n)})
+        body = dice.choice(("not JSON", "[]", '{"orderId": 5}', '{"orderId": "x"}', unknown))
+        yield Fault(dice.uniform(0, seconds / 2), "poison", body)

@@ -1,20 +1,26 @@
 """Functions of a running stack, hosted anew: with shorter times, or with one part of them swapped."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from local.gateway import Gateway
 from local.hosts import FunctionHosts
 from local.stack import ROOT, LocalStack
+from tests.chaos.relay import Relay
 
+# More than the local stack has: an invocation that waits behind some that hang would be cut off for its own time limit.
 _HOSTED = {
     "RouteExecuteFunctionName": ("functions/route_execute", 10),
     "DeadLettersFunctionName": ("functions/dead_letters", 1),
-    "NotifyFunctionName": ("functions/notify", 10),
+    "NotifyFunctionName": ("functions/notify", 50),
+    "SubmitFunctionName": ("functions/submit", 12),
+    "WsConnectFunctionName": ("functions/ws_connect", 16),
 }
 _EXECUTING = ("RouteExecuteFunctionName", "DeadLettersFunctionName")
 
@@ -37,18 +43,20 @@ class Timings:
 
 
 @contextmanager
-def rehosted(stack: LocalStack, timings: Timings, root: Path = ROOT) -> Iterator[None]:
-    """Gives the functions that execute orders and tell of them new hosts, which take their code from `root` (see
-    `tests.chaos.variants`), and those that execute other times, by the API that an operator would use.
+def rehosted(stack: LocalStack, timings: Timings, relay: Relay, root: Path = ROOT) -> Iterator[None]:
+    """Gives the functions new hosts, behind a relay, which take their code from `root` (see `tests.chaos.variants`),
+    and those that execute orders other times, by the API that an operator would use.
 
     Call it in the main thread, before there is load.
     """
     functions = {stack.outputs[output]: hosted for output, hosted in _HOSTED.items()}
-    _set(stack, timings, [stack.outputs[output] for output in _EXECUTING])
+    gateway = copy(stack.gateway)
+    gateway.port = relay.port
+    _set(stack, timings, gateway)
     for name in functions:
         for host in masters(name):
             host.terminate()
-    hosts = FunctionHosts(stack.gateway, root, stack.log)
+    hosts = FunctionHosts(gateway, root, stack.log)
     try:
         hosts.start(functions)
         yield
@@ -56,14 +64,19 @@ def rehosted(stack: LocalStack, timings: Timings, root: Path = ROOT) -> Iterator
         hosts.stop()
 
 
-def _set(stack: LocalStack, timings: Timings, functions: Iterable[str]) -> None:
+def _set(stack: LocalStack, timings: Timings, gateway: Gateway) -> None:
     client, sqs = stack.gateway.client("lambda"), stack.gateway.client("sqs")
-    for name in functions:
-        variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    for output in _HOSTED:
+        configuration = client.get_function_configuration(FunctionName=stack.outputs[output])
+        variables = configuration["Environment"]["Variables"]
+        if endpoint := variables.get("MANAGEMENT_ENDPOINT"):
+            variables["MANAGEMENT_ENDPOINT"] = endpoint.replace(stack.gateway.address, gateway.address)
+        if output in _EXECUTING:
+            variables["LEASE_SECONDS"] = str(timings.lease_seconds)
         client.update_function_configuration(
-            FunctionName=name,
-            Timeout=timings.function_seconds,
-            Environment={"Variables": {**variables, "LEASE_SECONDS": str(timings.lease_seconds)}},
+            FunctionName=stack.outputs[output],
+            Timeout=timings.function_seconds if output in _EXECUTING else configuration["Timeout"],
+            Environment={"Variables": variables},
         )
     orders, dead = stack.outputs["OrdersQueueUrl"], stack.outputs["DeadLettersQueueUrl"]
     visibility = {"VisibilityTimeout": str(timings.visibility_seconds)}

@@ -1,9 +1,10 @@
 """The checker's rules about an order's life, by the journal."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import pairwise
 
-from tests.chaos.world import FINAL, Breach, Journaled, World
+from tests.chaos.world import FINAL, Breach, World
 
 _MOVES = {
     "pending": {"routing", "failed"},
@@ -13,8 +14,7 @@ _MOVES = {
     "confirmed": set(),
     "failed": set(),
 }
-_MOST_ATTEMPTS = 3
-_WORTH_ANOTHER = {"VENUE_UNAVAILABLE", "TRANSACTION_TIMEOUT", "RATE_LIMITED"}
+_ONLY_POSTED = {("routing", "building"), ("building", "submitted")}  # between these nothing waits but the posts
 
 
 def nothing_lost(world: World) -> Iterator[Breach]:
@@ -54,23 +54,18 @@ def legal_lives(world: World) -> Iterator[Breach]:
             yield Breach("events are their order's own", order_id, f"{[event['orderId'] for event in events]}")
 
 
-def last_attempt(world: World) -> Iterator[Breach]:
-    """At most three attempts, and `failed` only after the last of them where another could have helped."""
-    for order_id, journaled in world.journal.items():
-        most = max((event["attempt"] for event in journaled.events), default=0)
-        if most > _MOST_ATTEMPTS:
-            yield Breach("at most three attempts", order_id, f"{most}")
-        yield from _gave_up_early(order_id, journaled)
+def diverted(world: World) -> Iterator[Breach]:
+    """An order whose message was a dead letter before any worker had it goes back, and is executed like any other."""
+    for order_id in set(world.diverted) & set(world.journal):
+        if "routing" not in [event["status"] for event in world.journal[order_id].events]:
+            yield Breach("an order that no worker took up is executed", order_id, "no worker has routed it")
 
 
-def _gave_up_early(order_id: str, journaled: Journaled) -> Iterator[Breach]:
-    last = journaled.events[-1] if journaled.events else {}
-    if last.get("status") != "failed":
-        return
-    errors = last.get("attempts") or []
-    if not errors or not last.get("code") or not last.get("error"):
-        yield Breach("failed says why", order_id, f"{last}")
-    elif errors[-1]["code"] != last["code"]:
-        yield Breach("failed names its last error", order_id, f"{last['code']}, but {errors[-1]['code']}")
-    if last.get("code") in _WORTH_ANOTHER and len({error["attempt"] for error in errors}) < _MOST_ATTEMPTS:
-        yield Breach("failed only after the last attempt", order_id, f"{last['code']} after {len(errors)} attempt(s)")
+def unhurried_by_viewers(world: World) -> Iterator[Breach]:
+    """However many watch an order, and however badly, its statuses follow upon each other in the posts' time."""
+    for order_id in set(world.crowded) & set(world.journal):
+        for before, after in pairwise(world.journal[order_id].events):
+            times = [datetime.fromisoformat(event["timestamp"]) for event in (before, after)]
+            seconds = (times[1] - times[0]).total_seconds()
+            if (before["status"], after["status"]) in _ONLY_POSTED and seconds > world.terms.status_seconds:
+                yield Breach("viewers don't hold an order up", order_id, f"{seconds} s until {after['status']}")

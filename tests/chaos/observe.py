@@ -1,6 +1,7 @@
 """Reads what the stores of a running stack hold, in the words of `tests.chaos.world`."""
 
 import json
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ _IN_QUEUE = (
     "ApproximateNumberOfMessagesNotVisible",
     "ApproximateNumberOfMessagesDelayed",
 )
+_DEADLINE_SECONDS = 60
 
 
 class Stores:
@@ -61,7 +63,8 @@ class Stores:
         for source in sources["EventSourceMappings"]:
             self._lambda.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
         bodies: dict[str, str] = {}
-        while len(bodies) < self.dead():  # those that the consumer has had last come back one by one
+        deadline = time.monotonic() + _DEADLINE_SECONDS
+        while len(bodies) < self.dead() and time.monotonic() < deadline:  # the consumer's last come back one by one
             answer = self._sqs.receive_message(
                 QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=30, WaitTimeSeconds=1
             )
@@ -89,6 +92,7 @@ def _journaled(item: dict[str, Any]) -> Journaled:
         sequence=int(item["sequence"]["N"]),
         closed="closed" in item,
         lease=item.get("leaseOwner", {}).get("S", ""),
+        errors=[_parse(error["S"]) for error in item["errors"]["L"]],
     )
 
 

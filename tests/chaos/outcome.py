@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import ROUND_DOWN, Context, Decimal
 from typing import Any
 
-from tests.chaos.world import FINAL, Breach, Journaled, OnChain, Row, World
+from tests.chaos.world import FINAL, Breach, Journaled, Message, OnChain, Row, World
 
 _EXACT = Context(prec=60, rounding=ROUND_DOWN)
 _PRICE_DIGITS = Decimal("1e-17")  # executed prices have 18 significant digits
@@ -31,11 +31,15 @@ def one_swap(world: World) -> Iterator[Breach]:
         landed = [transaction for transaction in by_order[order_id] if transaction.state == "landed"]
         if len(landed) > 1:
             yield Breach("at most one swap lands", order_id, f"{[one.tx_hash for one in landed]}")
+        last = journaled.events[-1]
+        if last.get("code") == "SETTLEMENT_MISMATCH":
+            if not any(_falls_short(one, journaled) for one in landed):
+                yield Breach("a settlement mismatch is the chain's", order_id, f"{landed}")
+            continue
         if journaled.status != "confirmed":
             if landed:
                 yield Breach(f"no swap lands for an order that is {journaled.status}", order_id, landed[0].tx_hash)
             continue
-        last = journaled.events[-1]
         if not any(_is_told(one, last) for one in landed):
             yield Breach("confirmed is what landed", order_id, f"{last} against {landed}")
 
@@ -46,6 +50,29 @@ def _is_told(landed: OnChain, event: dict[str, Any]) -> bool:
         number(event.get("amountOut")),
         number(event.get("executedPrice")),
     )
+
+
+def _falls_short(landed: OnChain, journaled: Journaled) -> bool:
+    return (landed.amount_out or 0) < Decimal(_building(journaled).get("minAmountOut", 1))
+
+
+def _building(journaled: Journaled) -> Message:
+    return next((event for event in reversed(journaled.events) if event["status"] == "building"), {})
+
+
+def own_hashes(world: World) -> Iterator[Breach]:
+    """A transaction is one order's, wherever it is named."""
+    owners: dict[str, set[str]] = defaultdict(set)
+    for transaction in world.chain:
+        owners[transaction.tx_hash].add(transaction.order_id)
+    for order_id, row in world.rows.items():
+        owners[row.get("tx_hash") or ""].add(order_id)
+    for order_id, journaled in world.journal.items():
+        for event in journaled.events:
+            owners[event.get("txHash", "")].add(order_id)
+    for tx_hash, orders in owners.items():
+        if tx_hash and len(orders) > 1:
+            yield Breach("a transaction is one order's", min(orders), f"{tx_hash}: {sorted(orders)}")
 
 
 def the_same_everywhere(world: World) -> Iterator[Breach]:
@@ -73,8 +100,7 @@ def the_same_everywhere(world: World) -> Iterator[Breach]:
 
 
 def _compared(row: Row, journaled: Journaled) -> dict[str, tuple[Any, Any]]:
-    order, last = journaled.order, journaled.events[-1]
-    building = next((event for event in reversed(journaled.events) if event["status"] == "building"), {})
+    order, last, building = journaled.order, journaled.events[-1], _building(journaled)
     plain = {"order_type": "orderType", "token_in": "tokenIn", "token_out": "tokenOut", "slippage_bps": "slippageBps"}
     return {
         **{column: (row[column], order.get(name)) for column, name in plain.items()},
@@ -101,13 +127,14 @@ def never_worse_than_asked(world: World) -> Iterator[Breach]:
     for order_id, journaled in world.journal.items():
         if journaled.status != "confirmed":
             continue
-        order, last = journaled.order, journaled.events[-1]
-        building = next((event for event in reversed(journaled.events) if event["status"] == "building"), None)
-        if building is None or not {"amountOut", "executedPrice"} <= last.keys():
+        order, last, building = journaled.order, journaled.events[-1], _building(journaled)
+        if not building or not {"amountOut", "executedPrice"} <= last.keys():
             yield Breach("confirmed after building", order_id, f"{last}")
             continue
         amount_out, floor = Decimal(last["amountOut"]), Decimal(building["minAmountOut"])
         asked = max(floor, Decimal(order.get("minAmountOut", "0")))
+        if amount_out <= 0:
+            yield Breach("confirmed gives something", order_id, f"{last}")
         if amount_out < asked:
             yield Breach("never worse than asked", order_id, f"{amount_out} is less than {asked}")
         best = max(Decimal(quote["amountOut"]) for quote in building["quotes"])

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from itertools import count
+from statistics import median
 
 from rich.console import Console
 
@@ -23,9 +24,13 @@ AWAY_SECONDS = 60.0
 
 
 def measure(stack: LocalStack, console: Console, away_seconds: float = AWAY_SECONDS) -> int:
-    """Both measurements, one after the other, on a stack with default timings; answers the exit code."""
+    """All measurements, one after the other, on a stack with default timings; answers the exit code."""
     stores = Stores(stack)
-    worst = [killed_workers(stack, stores, console), absent_postgres(stack, stores, console, away_seconds)]
+    worst = [
+        killed_workers(stack, stores, console),
+        absent_postgres(stack, stores, console, away_seconds, hanging=False),
+        absent_postgres(stack, stores, console, away_seconds, hanging=True),
+    ]
     late = [seconds for seconds in worst if seconds > ALLOWED_SECONDS]
     if late:
         console.print(f"too late: {late} s, {ALLOWED_SECONDS:g} s are allowed")
@@ -53,17 +58,21 @@ def killed_workers(stack: LocalStack, stores: Stores, console: Console, orders: 
     return max(arrivals) if not judge(console, world, check(world)) else float("inf")
 
 
-def absent_postgres(stack: LocalStack, stores: Stores, console: Console, away_seconds: float) -> float:
-    """Sends orders while PostgreSQL is away; answers the seconds from its return to the last row."""
-    earlier = len(stores.rows())
-    stack.postgres.stop()
+def absent_postgres(stack: LocalStack, stores: Stores, console: Console, away_seconds: float, hanging: bool) -> float:
+    """Sends orders while PostgreSQL is stopped, or hangs; answers the seconds from its return to the last row."""
+    postgres, earlier = stack.postgres, len(stores.rows())
+    (postgres.pause if hanging else postgres.stop)()
     stopped, orders = time.monotonic(), 40
     clients = _watched_orders(stack, orders, seconds=away_seconds / 2)
     _wait(lambda: _seen(clients, "confirmed", "failed") == orders, away_seconds)
     confirmed = _seen(clients, "confirmed")
     _wait(lambda: time.monotonic() - stopped >= away_seconds, away_seconds)
-    console.print(f"PostgreSQL away for {away_seconds:g} s: {confirmed} of {orders} orders confirmed on their sockets")
-    stack.postgres.start()
+    lasted = [one.messages[-1][0] - one.opened_at for one in clients.visitor.transcripts if one.final]
+    console.print(
+        f"PostgreSQL {'hanging' if hanging else 'stopped'} for {away_seconds:g} s: {confirmed} of {orders} orders "
+        f"confirmed on their sockets, after {median(lasted):.1f} s (median), {max(lasted):.1f} s at the most"
+    )
+    (postgres.resume if hanging else postgres.start)()
     back = time.time()
     _wait(lambda: len(stores.rows()) == earlier + orders, 120)
     last_row = time.time() - back

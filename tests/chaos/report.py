@@ -13,10 +13,16 @@ from tests.chaos.world import Breach, World
 # Lines of the functions' logs that tell of a fault which was got over.
 _TOLD = {
     "resuming an interrupted order": "orders resumed after their worker died",
-    "another worker has the order": "deliveries while another worker had the order",
+    "the order is not due": "deliveries of an order that was leased or backing off",
+    "another worker took the order over": "workers whose order another one took over",
+    "a service is unavailable; the order is sent anew": "deliveries put off because a service was unavailable",
     "order is closed already": "deliveries of an order that was closed",
-    "outcome not persisted yet": "rows deferred because PostgreSQL was away",
-    "the venue can't say how the transaction stands": "transactions looked up again later",
+    "outcome not persisted yet": "rows deferred because PostgreSQL was unavailable",
+    "the transaction may still land": "transactions looked up again later",
+    "no worker ever took the order up; it goes back to the queue": "dead letters that went back to the workers",
+    "socket unreachable": "posts of workers that failed",
+    "a subscriber could not be served": "subscribers that a worker could not take back or ask for in time",
+    "the worker failed; the message is redelivered": "unforeseen errors of workers",
 }
 
 
@@ -58,6 +64,7 @@ def _counted(world: World) -> dict[str, int]:
         **dict(sorted(states.items())),
         "sockets": len(world.transcripts),
         "sockets that came back with ?after=": sum(one.after > 0 for one in world.transcripts),
+        "sockets whose posts were made to hang": sum(one.mute for one in world.transcripts),
         "sockets open to the end": sum(not (one.left or one.broken) for one in world.transcripts),
         "statuses received": sum(len(one.messages) for one in world.transcripts),
         "of them repeats": repeats,
@@ -79,6 +86,8 @@ def judge(console: Console, world: World, breaches: list[Breach]) -> int:
     console.print(f"{len(breaches)} breach(es); the first: {first.rule}: {first.detail}", markup=False)
     if first.order_id:
         console.print(story(world, first.order_id), highlight=False, markup=False)
+    for rule, many in Counter(breach.rule for breach in breaches).most_common():
+        console.print(f"{many} × {rule}", highlight=False, markup=False)
     for breach in breaches[1:20]:
         console.print(f"also: {breach.rule}: {breach.order_id} {breach.detail}"[:300], highlight=False, markup=False)
     return 1

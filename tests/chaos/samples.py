@@ -1,16 +1,20 @@
 """A small world in which every promise was kept; tests break one at a time."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from tests.chaos.world import Journaled, Message, OnChain, Posted, Row, Transcript, World
+from tests.chaos.world import Journaled, Message, OnChain, Posted, Row, Terms, Transcript, World
 
 CONFIRMED = "11111111-1111-4111-8111-111111111111"  # at the second attempt
 FAILED = "22222222-2222-4222-8222-222222222222"
+RENEWED = "55555555-5555-4555-8555-555555555555"  # under CONFIRMED's key, whose life had ended
 ORPHAN = "33333333-3333-4333-8333-333333333333"  # journaled, but its client got no answer
 POISON = "not JSON"
+WITHDRAWN = '{"orderId": "66666666-6666-4666-8666-666666666666"}'  # its client was told that nothing was accepted
 _BODY = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "10", "clientOrderId": "first"}
+_UNKEYED = {name: _BODY[name] for name in ("tokenIn", "tokenOut", "amountIn")}
 _OTHER_BODY = {"tokenIn": "USDC", "tokenOut": "BONK", "amountIn": 5, "minAmountOut": "240000"}
 _CREATED = "2026-01-02T03:04:05.000000Z"
 _QUOTES = [{"venue": "raydium", "price": "149.5", "fee": "0.003", "priceImpactPct": "0.03", "amountOut": "1490"}]
@@ -18,9 +22,11 @@ _PRICE = "148.5"
 
 
 def clean_world() -> World:
-    """One order confirmed, one failed, one that nobody was promised; a message of poison."""
+    """One order confirmed, another one under its expired key, one failed, one that nobody was promised; a message of
+    poison."""
     journal = {
-        CONFIRMED: _journaled(CONFIRMED, _BODY, _confirmed_life()),
+        CONFIRMED: _journaled(CONFIRMED, _BODY, _confirmed_life(), errors=[_timeout()]),
+        RENEWED: _journaled(RENEWED, _BODY, _renewed_life()),
         FAILED: _journaled(FAILED, _OTHER_BODY, _failed_life()),
         ORPHAN: _journaled(ORPHAN, _BODY, [("pending", 0, {})], closed=False, clientOrderId=None),
     }
@@ -33,7 +39,10 @@ def clean_world() -> World:
             Posted(1.6, {**_BODY, "amountIn": "11"}, "conflict", 409),
             Posted(1.7, _OTHER_BODY, "accept", 202, _answer(FAILED)),
             Posted(1.8, {"tokenIn": "SOL"}, "refuse", 422),
-            Posted(1.9, {name: _BODY[name] for name in ("tokenIn", "tokenOut", "amountIn")}, "accept", 0),
+            Posted(1.9, _UNKEYED, "accept", 0),
+            Posted(1.9, {**_UNKEYED, "amountIn": "12"}, "accept", 503, {"code": "NOTHING_ACCEPTED"}),
+            Posted(2.0, {**_BODY, "clientOrderId": "second"}, "accept", 503, {"code": "NOTHING_ACCEPTED"}),
+            Posted(3.0, _BODY, "accept", 202, _answer(RENEWED), era=1),
         ],
         transcripts=[
             _watched(CONFIRMED, events),
@@ -43,36 +52,59 @@ def clean_world() -> World:
             _watched(CONFIRMED, [*events[5:], *events], after=5, replays=[0]),
             _watched(CONFIRMED, [], after=len(events), ended_before=True),
             _watched(FAILED, failed),
+            _watched(CONFIRMED, events[:2], mute=True),
+            _watched(RENEWED, journal[RENEWED].events),
         ],
         journal=journal,
         chain=[
             OnChain("tx-1", CONFIRMED, "dead"),
             OnChain("tx-2", CONFIRMED, "landed", Decimal("1485.0"), Decimal(_PRICE)),
+            OnChain("tx-4", RENEWED, "landed", Decimal("1485.0"), Decimal(_PRICE)),
             OnChain("tx-3", FAILED, "reverted", Decimal(230_000), Decimal(46_000)),
         ],
-        rows={CONFIRMED: _row(journal[CONFIRMED]), FAILED: _row(journal[FAILED])},
+        rows={order_id: _row(journal[order_id]) for order_id in (CONFIRMED, RENEWED, FAILED)},
         event_rows=[
             {"order_id": order_id, "sequence": event["sequence"], "details": event}
-            for order_id in (CONFIRMED, FAILED)
+            for order_id in (CONFIRMED, RENEWED, FAILED)
             for event in journal[order_id].events
         ],
-        dead_letters=[POISON],
+        dead_letters=[POISON, WITHDRAWN],
         poison=[POISON],
+        diverted=[FAILED],
+        crowded=[CONFIRMED],
+        terms=Terms(back_off_seconds=0.5, validity_seconds=2, status_seconds=3),
     )
 
 
+_BUILT = {"venue": "raydium", "quotes": _QUOTES, "minAmountOut": "1482.55"}
+_LANDED = {"venue": "raydium", "txHash": "tx-2", "executedPrice": _PRICE, "amountOut": "1485"}
+
+
+def _timeout() -> Message:
+    """Why CONFIRMED's first attempt failed."""
+    return {"attempt": 1, "code": "TRANSACTION_TIMEOUT", "error": "…", "timestamp": "2026-01-02T03:04:09.500000Z"}
+
+
 def _confirmed_life() -> list[tuple[str, int, Message]]:
-    built = {"venue": "raydium", "quotes": _QUOTES, "minAmountOut": "1482.55"}
-    landed = {"venue": "raydium", "txHash": "tx-2", "executedPrice": _PRICE, "amountOut": "1485"}
     return [
         ("pending", 0, {}),
         ("routing", 1, {}),
-        ("building", 1, built),
+        ("building", 1, _BUILT),
         ("submitted", 1, {"venue": "raydium", "txHash": "tx-1"}),
         ("routing", 2, {}),
-        ("building", 2, built),
+        ("building", 2, _BUILT),
         ("submitted", 2, {"venue": "raydium", "txHash": "tx-2"}),
-        ("confirmed", 2, landed),
+        ("confirmed", 2, _LANDED),
+    ]
+
+
+def _renewed_life() -> list[tuple[str, int, Message]]:
+    return [
+        ("pending", 0, {}),
+        ("routing", 1, {}),
+        ("building", 1, _BUILT),
+        ("submitted", 1, {"venue": "raydium", "txHash": "tx-4"}),
+        ("confirmed", 1, {**_LANDED, "txHash": "tx-4"}),
     ]
 
 
@@ -89,9 +121,15 @@ def _failed_life() -> list[tuple[str, int, Message]]:
 
 
 def _journaled(
-    order_id: str, body: Message, life: list[tuple[str, int, Message]], closed: bool = True, **changes: Any
+    order_id: str,
+    body: Message,
+    life: list[tuple[str, int, Message]],
+    closed: bool = True,
+    errors: Sequence[Message] = (),
+    **changes: Any,
 ) -> Journaled:
-    order = {"orderType": "market", "slippageBps": 50, **body, "orderId": order_id, "createdAt": _CREATED, **changes}
+    order = {"orderType": "market", "slippageBps": 50, "maxPriceImpactBps": 1000, **body, **changes}
+    order |= {"orderId": order_id, "createdAt": _CREATED}
     events = [
         {
             "orderId": order_id,
@@ -104,7 +142,7 @@ def _journaled(
         }
         for number, (status, attempt, details) in enumerate(life, start=1)
     ]
-    return Journaled(order, events, events[-1]["status"], len(events), closed)
+    return Journaled(order, events, events[-1]["status"], len(events), closed, errors=errors)
 
 
 def _watched(order_id: str, events: Any, **changes: Any) -> Transcript:

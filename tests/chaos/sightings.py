@@ -29,11 +29,11 @@ def in_order(world: World) -> Iterator[Breach]:
 
 
 def to_the_end(world: World) -> Iterator[Breach]:
-    """A socket that stayed open to the end has seen all, and none was cut by the system."""
+    """A socket that stayed open to the end has seen all, unless it was made mute, and none was cut by the system."""
     for transcript in world.transcripts:
         if transcript.broken:
             yield Breach("no socket is cut", transcript.order_id, transcript.broken)
-        elif not transcript.left:
+        elif not (transcript.left or transcript.mute):
             yield from _missed(transcript, world)
 
 

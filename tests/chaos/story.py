@@ -6,6 +6,8 @@ from typing import Any
 
 from tests.chaos.world import World
 
+_MOST_SOCKETS = 12
+
 
 def story(world: World, order_id: str) -> str:
     """Everything that is known of one order: its requests, journal, chain, rows, and each socket's transcript."""
@@ -26,9 +28,10 @@ def _lines(world: World, order_id: str) -> Iterator[str]:
     yield from (f"  chain: {transaction}" for transaction in world.chain_of(order_id))
     yield f"  PostgreSQL: {_text(world.rows.get(order_id))}"
     yield from (f"    {_text(row)}" for row in world.event_rows if row["order_id"] == order_id)
-    for transcript in world.transcripts:
-        if transcript.order_id != order_id:
-            continue
+    watched = [transcript for transcript in world.transcripts if transcript.order_id == order_id]
+    if len(watched) > _MOST_SOCKETS:
+        yield f"  {len(watched)} sockets; those that had least:"
+    for transcript in sorted(watched, key=lambda one: (one.left, one.seen))[:_MOST_SOCKETS]:
         end = "left" if transcript.left else transcript.broken or "open to the end"
         asked = f"after {transcript.after}, replays {transcript.replays}" if transcript.replays else transcript.after
         yield f"  socket opened {transcript.opened_at:.3f}, after {asked}, {end}"

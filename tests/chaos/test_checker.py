@@ -1,15 +1,16 @@
 """The checker bites: a clean world passes, and a world with one promise broken is told by that promise's name."""
 
+import inspect
 import re
 from copy import deepcopy
-from pathlib import Path
 
 import pytest
 
 from tests.chaos.breaches import BREACHES, UNKNOWN, Break
-from tests.chaos.checker import check
+from tests.chaos.checker import RULES, check
 from tests.chaos.samples import CONFIRMED, clean_world
 from tests.chaos.story import story
+from tests.chaos.world import World
 
 _SHOWN_BELOW = {"nothing new after a final status", "what is seen is journaled"}
 
@@ -27,8 +28,8 @@ def test_a_broken_promise_is_told(rule: str, broken: Break) -> None:
 
 def test_every_rule_has_a_breach() -> None:
     """Of those in the source, f-strings by their beginning."""
-    folder = Path(__file__).parent
-    sources = "".join((folder / f"{name}.py").read_text() for name in ("checker", "lifecycle", "outcome", "sightings"))
+    modules = {inspect.getmodule(rule) for rule in RULES}
+    sources = "".join(inspect.getsource(module) for module in modules if module)
     named = set(re.findall(r'Breach\(\s*f?"([^"{]+)', sources)) - _SHOWN_BELOW
     shown = {rule for rule, _ in BREACHES.values()}
 
@@ -54,9 +55,8 @@ def test_the_story_of_an_order_has_every_source() -> None:
 
 
 def test_the_checker_imports_nothing_of_the_engine() -> None:
-    folder = Path(__file__).parent
-    for name in ("checker", "lifecycle", "outcome", "sightings", "story", "world"):
-        source = (folder / f"{name}.py").read_text()
+    modules = {inspect.getmodule(rule) for rule in (*RULES, check, story, World)}
+    for source in map(inspect.getsource, filter(None, modules)):
         assert "order_engine" not in source
         assert "import local" not in source
         assert "from local" not in source

@@ -14,6 +14,7 @@ from tests.chaos.world import Transcript
 _TRIES = 10
 _PAUSE_SECONDS = 0.3  # doubles with each try, up to:
 _MOST_PAUSE_SECONDS = 5.0
+_AT_ONCE = 8  # handshakes; the gateway takes them one by one, and one that waits for long is refused
 _POLL_SECONDS = 1.0  # how soon a socket that has nothing to do notices the end of the run
 
 
@@ -25,6 +26,7 @@ class Visitor:
         self.refused = 0  # handshakes that failed, and were tried again
         self.coming = 0  # visits that are still to begin
         self._over = False
+        self._shaking_hands = asyncio.Semaphore(_AT_ONCE)
 
     def end(self) -> None:
         """Has every socket that is still open hang up; what it has had by now was all it had time for."""
@@ -32,7 +34,13 @@ class Visitor:
 
     def unserved(self) -> int:
         """Open sockets that have not had everything up to their order's final status, as far as is known."""
-        return sum(not (one.left or one.broken or one.final or one.ended_before) for one in self.transcripts)
+        return sum(
+            not (one.left or one.broken or one.final or one.ended_before or one.mute) for one in self.transcripts
+        )
+
+    def served(self, order_id: str) -> int:
+        """Sockets of an order that have had something."""
+        return sum(one.order_id == order_id and bool(one.messages) for one in self.transcripts)
 
     async def watch(self, order_id: str, url: str, visits: tuple[Visit, ...]) -> None:
         """One subscriber: visits one after the other, each goes on after what the last one had."""
@@ -40,7 +48,7 @@ class Visitor:
         self.coming += len(visits)
         for visit in visits:
             await asyncio.sleep(visit.delay)
-            transcript = await self._visit(Transcript(order_id, seen, ended_before=ended), url, visit)
+            transcript = await self._visit(Transcript(order_id, seen, ended, mute=visit.mute), url, visit)
             seen, ended = transcript.seen, ended or transcript.final
 
     async def _visit(self, transcript: Transcript, url: str, visit: Visit) -> Transcript:
@@ -66,7 +74,8 @@ class Visitor:
             if self._over:
                 break
             try:
-                return await connect(url, proxy=None, open_timeout=20, ping_interval=None)
+                async with self._shaking_hands:
+                    return await connect(url, proxy=None, open_timeout=20, ping_interval=None)
             except (InvalidHandshake, ConnectionClosed, OSError):
                 self.refused += 1
             await asyncio.sleep(min(_PAUSE_SECONDS * 2**tried, _MOST_PAUSE_SECONDS))
@@ -74,7 +83,7 @@ class Visitor:
 
     async def _read(self, socket: ClientConnection, transcript: Transcript, visit: Visit) -> None:
         """Writes down what comes until the visit is over, or the run is."""
-        leaves_at: float | None = None
+        leaves_at = time.monotonic() + visit.linger if visit.mute else None
         while not self._over:
             if visit.leave_after is not None and len(transcript.messages) >= visit.leave_after:
                 transcript.left = True

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from math import inf
 from typing import Any
 
 Message = dict[str, Any]  # a JSON object; its numbers with a point are Decimal
@@ -16,7 +17,8 @@ class Posted:
     """One POST as its client saw it.
 
     `expected`: "accept", "refuse" (an invalid body) or "conflict" (a key that another body has taken). `status` is 0
-    where no answer came, and `answer` is empty where it was no JSON object.
+    where no answer came, and `answer` is empty where it was no JSON object. `era` says how often the life of its
+    clientOrderId had ended before.
     """
 
     at: float  # epoch seconds
@@ -24,6 +26,23 @@ class Posted:
     expected: str
     status: int
     answer: Message = field(default_factory=dict)
+    until: float = inf  # epoch seconds, when the answer came
+    era: int = 0
+
+    @property
+    def key(self) -> str | None:
+        """Its clientOrderId."""
+        return self.body.get("clientOrderId")
+
+    @property
+    def unclear(self) -> bool:
+        """Whether it may have been accepted, although its client was not told so."""
+        return self.status not in (202, 429) and not self.nothing_accepted
+
+    @property
+    def nothing_accepted(self) -> bool:
+        """Whether its client was told that no order of this request will ever be executed."""
+        return self.answer.get("code") == "NOTHING_ACCEPTED"
 
     @property
     def accepted(self) -> str | None:
@@ -36,7 +55,8 @@ class Transcript:
     """One socket as its client saw it, from the handshake that succeeded to the end.
 
     `after` is what it asked for, and `ended_before` says that its subscriber had had a final status by then. `left`
-    says that its client hung up, `broken` why it ended otherwise; one that is neither stayed open to the end.
+    says that its client hung up, `broken` why it ended otherwise; one that is neither stayed open to the end. `mute`:
+    posts to it were made to hang from some moment on.
     """
 
     order_id: str
@@ -48,6 +68,7 @@ class Transcript:
     noise: list[str] = field(default_factory=list)  # what was no status of an order
     left: bool = False
     broken: str = ""
+    mute: bool = False
 
     @property
     def seen(self) -> int:
@@ -62,7 +83,8 @@ class Transcript:
 
 @dataclass(frozen=True)
 class Journaled:
-    """An order in the journal; `lease` is the owner of a lease that was not given back."""
+    """An order in the journal; `lease` is the owner of a lease that was not given back, `errors` are its attempts that
+    failed."""
 
     order: Message
     events: Sequence[Message]
@@ -70,6 +92,7 @@ class Journaled:
     sequence: int
     closed: bool
     lease: str = ""
+    errors: Sequence[Message] = ()
 
 
 @dataclass(frozen=True)
@@ -84,12 +107,25 @@ class OnChain:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What a run was set to, where a promise is a number; the defaults demand nothing."""
+
+    back_off_seconds: float = 0.0  # the least before the second attempt; twice that before the third
+    validity_seconds: float = 0.0  # of a transaction, from when it is built
+    status_seconds: float = inf  # the most from one status of a crowded order to the next, while nothing else is slow
+
+
+NO_TERMS = Terms()
+
+
+@dataclass(frozen=True)
 class World:
     """The end of a run.
 
     `rows` and `event_rows` are PostgreSQL's orders (by id) and order_events; `waiting` counts the messages that are
     still in the orders queue; `dead_letters` are the bodies in the dead-letter queue, `poison` those that were put
-    into the orders queue to end there.
+    into the orders queue to end there. `diverted` are the orders whose messages became dead letters before any worker
+    had them, `crowded` those with many subscribers.
     """
 
     posted: Sequence[Posted] = ()
@@ -101,6 +137,9 @@ class World:
     waiting: int = 0
     dead_letters: Sequence[str] = ()
     poison: Sequence[str] = ()
+    diverted: Sequence[str] = ()
+    crowded: Sequence[str] = ()
+    terms: Terms = NO_TERMS
 
     @property
     def accepted(self) -> set[str]:

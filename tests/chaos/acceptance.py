@@ -1,0 +1,106 @@
+"""The checker's rules about requests: how they were answered, and which order each of them is."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+
+from tests.chaos.outcome import number
+from tests.chaos.world import Breach, Journaled, Message, Posted, World
+
+_DEFAULTS = {"slippageBps": 50, "maxPriceImpactBps": 1000, "orderType": "market"}
+
+
+def answers(world: World) -> Iterator[Breach]:
+    """A request got an answer that fits it; one that was not accepted because of the system was told so."""
+    for posted in world.posted:
+        match posted.expected, posted.status:
+            case ("accept", 202) if posted.answer.get("status") != "pending" or not posted.accepted:
+                yield Breach("the 202 names a pending order", posted.accepted or "", f"{posted.answer}")
+            case ("refuse", status) if 0 < status < 400:
+                yield Breach("an invalid order is refused", posted.accepted or "", f"{status} for {posted.body}")
+            case ("conflict", status) if status != 409 and status < 500 and status not in (0, 429):
+                yield Breach("another body under a taken key is a conflict", posted.accepted or "", f"{status}")
+            case ("accept", status) if 400 <= status < 500 and status != 429:
+                yield Breach("a valid order is accepted", "", f"{status} for {posted.body}: {posted.answer}")
+
+
+def keys(world: World) -> Iterator[Breach]:
+    """One clientOrderId is one order for as long as it lives, however often it is sent, and another one afterwards; an
+    order is one request's, and as it was asked."""
+    orders: dict[tuple[str, int], set[tuple[str, str]]] = defaultdict(set)
+    requests: dict[str, list[Posted]] = defaultdict(list)
+    for posted in world.posted:
+        if order_id := posted.accepted:
+            requests[order_id].append(posted)
+            if posted.key:
+                orders[posted.key, posted.era].add((order_id, str(posted.answer.get("createdAt"))))
+    for (key, era), answered in orders.items():
+        if len(answered) > 1:
+            yield Breach("one key is one order", min(answered)[0], f"{key}, era {era}: {sorted(answered)}")
+    for order_id, same in requests.items():
+        if len({posted.era for posted in same}) > 1:
+            yield Breach("an expired key is another order", order_id, f"{[(one.at, one.era) for one in same]}")
+        if len({posted.key for posted in same}) > 1 or (len(same) > 1 and not same[0].key):
+            yield Breach("one order is one request", order_id, f"{[posted.body for posted in same]}")
+        yield from _as_asked(world, order_id, same[0])
+
+
+def _as_asked(world: World, order_id: str, posted: Posted) -> Iterator[Breach]:
+    journaled = world.journal.get(order_id)
+    if journaled is None:
+        return
+    order = {**_DEFAULTS, **journaled.order}
+    expected = {**_DEFAULTS, **posted.body, "createdAt": posted.answer.get("createdAt")}
+    for name, asked in expected.items():
+        stored = order.get(name)
+        if (number(stored) != number(asked)) if "amount" in name.lower() else stored != asked:
+            yield Breach("the order is what was asked for", order_id, f"{name}: {stored!r}, not {asked!r}")
+
+
+def unasked(world: World) -> Iterator[Breach]:
+    """Every order is some request's: that of a client that was told so, or of one that got no clear answer. One that
+    was told that nothing was accepted is no longer executed."""
+    strangers = sorted(set(world.journal) - world.accepted)
+    failed = [posted for posted in world.posted if posted.expected == "accept" and posted.status not in (202, 429)]
+    open_keys = {posted.key for posted in failed}
+    open_bodies = Counter(_content(posted.body) for posted in failed if not posted.key)
+    unclear = Counter(_content(posted.body) for posted in failed if not posted.key and posted.unclear)
+    for order_id in strangers:
+        journaled = world.journal[order_id]
+        key, content, executed = journaled.order.get("clientOrderId"), _content(journaled.order), _executed(journaled)
+        if key not in open_keys if key else not open_bodies[content]:
+            yield Breach("no order without a request", order_id, f"{journaled.order} was never sent unanswered")
+        elif not key:
+            open_bodies[content] -= 1
+            unclear[content] -= executed
+            if unclear[content] < 0:
+                yield Breach("nothing accepted is nothing executed", order_id, "every request for it was told so")
+        if not executed and (world.rows.get(order_id) or world.chain_of(order_id) or journaled.lease):
+            yield Breach("an order that nobody was promised is not half done", order_id, "it has left pending's traces")
+
+
+def nothing_accepted(world: World) -> Iterator[Breach]:
+    """Whoever was told that nothing was accepted under a key was told so while no order had it that is executed."""
+    eras = {posted.accepted: posted.era for posted in world.posted}
+    for posted in world.posted:
+        if not (posted.nothing_accepted and posted.key):
+            continue
+        for order_id, journaled in world.journal.items():
+            if (
+                journaled.order.get("clientOrderId") == posted.key
+                and eras.get(order_id, posted.era) == posted.era
+                and datetime.fromisoformat(journaled.order["createdAt"]).timestamp() < posted.until
+                and _executed(journaled)
+            ):
+                yield Breach("nothing accepted under a key means no order", order_id, f"{posted}")
+
+
+def _executed(journaled: Journaled) -> bool:
+    return journaled.sequence > 1
+
+
+def _content(asked: Message) -> tuple[object, ...]:
+    """What a body or an order asks for, however it spells its numbers."""
+    words = {**_DEFAULTS, **asked}
+    plain = tuple(words.get(name) for name in ("tokenIn", "tokenOut", "slippageBps", "maxPriceImpactBps"))
+    return (*plain, number(words["amountIn"]), number(words.get("minAmountOut")))
