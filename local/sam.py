@@ -116,8 +116,8 @@ class SamLocal:
         return "\n\n".join(["version = 0.1", *sections]) + "\n"
 
     def _place_orders(self) -> None:
-        """Has the journal know the orders that the events are about, as if `submit` had been there. Those of dead letters
-        were taken up by a worker that crashed."""
+        """Has the journal know the orders that the events are about, as if `submit` had been there; a worker that
+        crashed took up those of dead letters."""
         dynamodb, outputs = self.stack.gateway.client("dynamodb"), self.stack.outputs
         orders, keys = outputs["JournalTableName"], outputs["ClientOrderIdsTableName"]
         journal = DynamoJournal(dynamodb, orders, keys, now, lease=timedelta(0))
