@@ -68,6 +68,11 @@ class World:
         assert "errorType" not in answer, done.stderr
         return answer
 
+    def submitted(self, event: str) -> dict[str, Any]:
+        """The response to an order, sent again where a service did not respond in time, as a client does."""
+        answers = (self.invoke(event) for _ in range(3))
+        return next((answer for answer in answers if answer["statusCode"] != 503), {})
+
     def client(self, service: str) -> Any:
         return self.sam.stack.gateway.client(service)
 
@@ -124,7 +129,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def test_submit_takes_an_order_in_and_the_stack_executes_it(world: World) -> None:
-    answer = world.invoke("submit")
+    answer = world.submitted("submit")
 
     body = json.loads(answer["body"])
     assert (answer["statusCode"], body["status"]) == (202, "pending")
@@ -140,7 +145,7 @@ def test_submit_names_each_field_that_is_wrong(world: World) -> None:
 
 
 def test_submit_answers_a_repeated_request_with_the_same_order(world: World) -> None:
-    first, second = (json.loads(world.invoke("submit-repeated")["body"]) for _ in range(2))
+    first, second = (json.loads(world.submitted("submit-repeated")["body"]) for _ in range(2))
 
     assert first == second
     assert world.row(first["orderId"]) == ("confirmed", None)
