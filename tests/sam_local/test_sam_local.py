@@ -277,7 +277,7 @@ def test_start_api_takes_an_order_in_and_the_stack_executes_it(world: World) -> 
         again = submit(base, {"tokenIn": "BONK", "tokenOut": "SOL", "amountIn": "1000000"})
     finally:
         os.killpg(server.pid, signal.SIGINT)
-        server.wait(30)
+        server.wait(90)
 
     assert answer["status"] == "pending"
     assert world.row(answer["orderId"]) == ("confirmed", None)
