@@ -75,7 +75,11 @@ class Publisher:
             f"order {entry.status}",
             extra={"sequence": entry.sequence, "attempt": entry.attempt, "subscribers": len(live)},
         )
-        posted = self._together([(self._post_all, (one, _due(entry, one), budget)) for one in live], budget)
+        messages = {event.sequence: event.to_json() for event in (entry.events if entry.behind else entry.events[-1:])}
+        due = [[messages[event.sequence] for event in _due(entry, one)] for one in live]
+        posted = self._together(
+            [(self._post_all, (one, texts, budget)) for one, texts in zip(live, due, strict=True)], budget
+        )
         if live:
             count_lag(entry.last)
         budget = _Budget(self.now, limits.TAKE_BACK)
@@ -127,13 +131,13 @@ class Publisher:
             and _name(one) not in entry.requested
         ]
 
-    def _post_all(self, subscriber: Subscriber, events: Sequence[StatusEvent], budget: "_Budget") -> bool:
-        """Whether the subscriber has had the events, or needs none because it is gone."""
-        for event in events:
+    def _post_all(self, subscriber: Subscriber, messages: Sequence[str], budget: "_Budget") -> bool:
+        """Whether the subscriber has had the messages, or needs none because it is gone."""
+        for message in messages:
             if budget.left() < limits.POST:
                 return False
             try:
-                self.sockets.post(subscriber.connection_id, event.to_json())
+                self.sockets.post(subscriber.connection_id, message)
             except SocketGone:
                 if self.now() - subscriber.connected_at < CONNECTING:
                     return False  # not connected yet: it asked for what comes after the last event, and had nothing due
