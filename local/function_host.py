@@ -58,5 +58,5 @@ def _context(environ: dict[str, Any]) -> Context:
 
 
 def on_starting(_server: object) -> None:
-    """gunicorn's hook, before it listens and forks its workers: what the function makes once, it makes here for all."""
-    _handler()({"warm": True}, Context(os.environ["AWS_LAMBDA_FUNCTION_NAME"], 0, "", "warm-up", 0))
+    """gunicorn's hook, before it forks: import the function and build its use case, once for all workers."""
+    getattr(_handler(), "use_case", None)

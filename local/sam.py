@@ -21,9 +21,10 @@ from types import TracebackType
 from typing import NoReturn, Self
 from uuid import UUID
 
-from order_engine.adapters.journal import DynamoJournal
-from order_engine.engine import now
-from order_engine.orders import Order, accepted
+from order_engine.adapters.journal.journal import DynamoJournal
+from order_engine.bootstrap import utc_now
+from order_engine.domain.order import Order
+from order_engine.domain.record import OrderRecord
 from rich.console import Console
 
 from local.errors import LocalStackError
@@ -120,11 +121,11 @@ class SamLocal:
         crashed took up those of dead letters."""
         dynamodb, outputs = self.stack.gateway.client("dynamodb"), self.stack.outputs
         orders, keys = outputs["JournalTableName"], outputs["ClientOrderIdsTableName"]
-        journal = DynamoJournal(dynamodb, orders, keys, now, lease=timedelta(0))
+        journal = DynamoJournal(dynamodb, orders, keys, utc_now, lease=timedelta(0))
         for path in sorted(EVENTS.glob("*.json")):
             for order_id in _ORDER_IDS.findall(path.read_text()):
                 if not order_id.endswith(_UNKNOWN):
-                    journal.create(accepted(sample_order(UUID(order_id))), fingerprint="of no request")
+                    journal.create(OrderRecord.accepted(sample_order(UUID(order_id))), fingerprint="of no request")
                     if path.stem == "dead_letters":
                         journal.claim(UUID(order_id))
 
@@ -132,7 +133,7 @@ class SamLocal:
 def sample_order(order_id: UUID) -> Order:
     """10 SOL for USDC."""
     asked = {"order_type": "market", "token_in": "SOL", "token_out": "USDC", "amount_in": Decimal(10)}
-    return Order.model_validate({"order_id": order_id, **asked, "slippage_bps": 100, "created_at": now()})
+    return Order.model_validate({"order_id": order_id, **asked, "slippage_bps": 100, "created_at": utc_now()})
 
 
 def architecture() -> str:

@@ -1,21 +1,20 @@
-"""The consumer of the dead-letter queue: ends the orders whose messages kept killing their workers.
+"""Consumer of the dead-letter queue: ends the orders whose messages kept killing their workers.
 
-What is no order at all (poison) stays in the queue, where an alarm shows it. An order that no worker ever took up goes
-back to the orders queue.
+An order that no worker ever claimed goes back to the orders queue. A message that names no order (poison) stays in the
+queue, where an alarm shows it.
 """
 
 from typing import Any
 
-from order_engine import engine
-from order_engine.batches import process_batch
-from order_engine.entrypoint import entrypoint
+from order_engine.bootstrap import Bootstrap
+from order_engine.entrypoints.batches import process_batch
+from order_engine.entrypoints.handler import entrypoint
+from order_engine.use_cases.execute import Executor
+
+_REASON = "the order could not be processed: its workers were stopped or died, time and again"
 
 
-@entrypoint
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """SQS event; answers the messages that must stay in the queue (`batchItemFailures`)."""
-    executor = engine.executor()
-    if "warm" in event:
-        return event
-    reason = "the order could not be processed: its workers were stopped or died, time and again"
-    return process_batch(event, context, lambda order_id, _: executor.give_up(order_id, reason))
+@entrypoint(Bootstrap.executor)
+def handler(executor: Executor, event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """SQS event. Returns `batchItemFailures`: the messages that must stay in the queue."""
+    return process_batch(event, context, lambda order_id, _: executor.give_up(order_id, _REASON))

@@ -1,16 +1,14 @@
-"""The consumer of the orders queue: executes each order of a batch, ten at once over all."""
+"""Consumer of the orders queue: executes the orders of a batch."""
 
 from typing import Any
 
-from order_engine import engine
-from order_engine.batches import process_batch
-from order_engine.entrypoint import entrypoint
+from order_engine.bootstrap import Bootstrap
+from order_engine.entrypoints.batches import process_batch
+from order_engine.entrypoints.handler import entrypoint
+from order_engine.use_cases.execute import Executor
 
 
-@entrypoint
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """SQS event; answers the messages that must come again (`batchItemFailures`)."""
-    executor = engine.executor()
-    if "warm" in event:
-        return event
+@entrypoint(Bootstrap.executor)
+def handler(executor: Executor, event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """SQS event. Returns `batchItemFailures`: the messages to redeliver."""
     return process_batch(event, context, executor.process)

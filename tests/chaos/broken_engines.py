@@ -18,7 +18,7 @@ VARIANTS = (
         "no lease: two workers have the same order",
         "sequences without gaps",
         """
-from order_engine.adapters.journal import DynamoJournal
+from order_engine.adapters.journal.journal import DynamoJournal
 
 class Unconditional:
     def __init__(self, dynamodb): self._dynamodb = dynamodb
@@ -36,7 +36,7 @@ DynamoJournal.__init__ = lambda self, dynamodb, *rest: make(self, Unconditional(
         "in order, without gaps",
         """
 import time
-from order_engine.adapters.subscribers import DynamoSubscribers
+from order_engine.adapters.journal.subscribers import DynamoSubscribers
 
 change = DynamoSubscribers._update
 def careless(self, order_id, page, update, condition, *rest, **more):
@@ -51,38 +51,39 @@ DynamoSubscribers._update = careless
         "a failed first attempt is written, and never replaced",
         "PostgreSQL = journal",
         """
-from order_engine.execution import Executor
-from order_engine.status import OrderStatus
+from order_engine.domain.events import Failed
+from order_engine.use_cases.execute import Executor
 
-retry_or_fail = Executor._retry_or_fail
-def hasty(self, claim, error, attempt=None):
-    self.history.record(claim.entry.advanced(OrderStatus.FAILED, self.now(), "no", code=error.code, error=str(error)))
-    return retry_or_fail(self, claim, error, attempt)
-Executor._retry_or_fail = hasty
+with_errors = Executor._with_errors
+def hasty(self, claim, record):
+    if len(record.errors) > len(claim.record.errors) and not record.is_final:
+        error = record.errors[-1]
+        ends = {"code": error.code, "error": error.error, "attempts": record.errors}
+        self.history.record(record.followed_by(Failed(**record.header(self.now()), message="hasty", **ends)))
+    return with_errors(self, claim, record)
+Executor._with_errors = hasty
 """,
     ),
     Variant(
         "what timed out is taken for dead",
         "only a dead transaction is given up",
         """
-from order_engine.adapters.mock_venues import MockVenue
-from order_engine.orders import Dead
+from order_engine.adapters.mock_market.venue import MockVenue
+from order_engine.domain.swaps import Dropped
 
-MockVenue.abandon = lambda self, transaction: Dead()
+MockVenue.abandon = lambda self, transaction: Dropped()
 """,
     ),
     Variant(
         "the floor is not enforced",
         "never worse than asked",
         """
-from order_engine.adapters import mock_chain
-from order_engine.execution import Executor
+from order_engine.adapters.mock_market import chain
+from order_engine.domain import decisions
 
-mock_chain.refusal_of = lambda *_: None
-end = Executor._end
-def generous(self, claim, transaction, *rest):
-    return end(self, claim, transaction.model_copy(update={"min_amount_out": 0}), *rest)
-Executor._end = generous
+chain.refusal_of = lambda *_: None
+submitted = decisions._submitted
+decisions._submitted = lambda record: submitted(record).model_copy(update={"min_amount_out": 0})
 """,
     ),
     Variant(
@@ -91,9 +92,9 @@ Executor._end = generous
         """
 from order_engine.adapters.history import PostgresHistory
 
-record = PostgresHistory.record
-def forgetful(self, entry):
-    if entry.sequence % 2: record(self, entry)
+write = PostgresHistory.record
+def forgetful(self, record):
+    if record.sequence % 2: write(self, record)
 PostgresHistory.record = forgetful
 """,
     ),
@@ -101,7 +102,7 @@ PostgresHistory.record = forgetful
         "the back-off is the queue's alone",
         "no attempt before its back-off is over",
         """
-from order_engine.adapters.journal import DynamoJournal
+from order_engine.adapters.journal.journal import DynamoJournal
 
 release = DynamoJournal.release
 DynamoJournal.release = lambda self, claim, closed=False, not_before=None: release(self, claim, closed)
@@ -111,7 +112,7 @@ DynamoJournal.release = lambda self, claim, closed=False, not_before=None: relea
         "a key never expires",
         "an expired key is another order",
         """
-from order_engine.adapters.journal import DynamoJournal
+from order_engine.adapters.journal.journal import DynamoJournal
 
 class Eternal:
     def __init__(self, dynamodb): self._dynamodb = dynamodb
@@ -130,33 +131,32 @@ DynamoJournal.__init__ = lambda self, dynamodb, *rest: make(self, Eternal(dynamo
         "whatever fails was not accepted",
         "nothing accepted under a key means no order",
         """
-from order_engine import submission
-from order_engine.errors import NothingAccepted
+from order_engine.use_cases import submit
+from order_engine.domain.errors import NothingAccepted
 
-submission.AcceptanceUnknown = lambda detail, key: NothingAccepted(detail)
+submit.AcceptanceUnknown = lambda detail, key: NothingAccepted(detail)
 """,
     ),
     Variant(
         "every dead letter is given up",
         "an order that no worker took up is executed",
         """
-from order_engine.execution import Executor
+from order_engine.domain.steps import GivenUp
+from order_engine.use_cases.execute import Executor
 
-def hasty(self, order_id, reason):
-    return self._with_claim(order_id, lambda claim: self._give_up(claim, reason))
-Executor.give_up = hasty
+Executor.give_up = lambda self, order_id, reason: self._with_claim(order_id, lambda _: GivenUp(reason))
 """,
     ),
     Variant(
         "any price impact is accepted",
         "the chosen quote's price impact is allowed",
         """
-from order_engine import execution
+from order_engine.domain import decisions
 
-choose = execution.choose
+choose = decisions.choose
 def deaf(order, answers):
     return choose(order.model_copy(update={"max_price_impact_bps": 10_000}), answers)
-execution.choose = deaf
+decisions.choose = deaf
 """,
     ),
 )

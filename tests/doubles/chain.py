@@ -1,17 +1,17 @@
-"""The chain in memory, with the calls and conditions of `adapters.mock_chain` (test_contract.py)."""
+"""The chain in memory, with the calls and conditions of `adapters.mock_market.chain` (test_contract.py)."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from order_engine.adapters.mock_chain import Execution, InFlight, refusal_of
-from order_engine.errors import FailureCode
-from order_engine.orders import Dead, Ended, Landed, Pending, Reverted, Transaction, Unknown
+from order_engine.adapters.mock_market.chain import Execution, Sent, refusal_of
+from order_engine.domain.errors import FailureCode
+from order_engine.domain.swaps import Dropped, Ended, InFlight, Landed, NotFound, Reverted, Transaction
 
 from tests.doubles.gate import Gate, Service, outside
 
 
 @dataclass
-class Sent:
+class Broadcast:
     """A transaction on the chain: `state` goes from sent to landed, reverted or dead, once and for good. `lands_at` is
     None where its validity ends before its time comes."""
 
@@ -28,11 +28,11 @@ class Sent:
         if self.state == "reverted" and self.execution:
             reason = refusal_of(self.transaction, self.execution)
             return Reverted(str(reason), FailureCode.SLIPPAGE_EXCEEDED)
-        return Dead()
+        return Dropped()
 
-    def standing(self) -> InFlight | Ended:
+    def standing(self) -> Sent | Ended:
         """How it stands."""
-        return InFlight(self.transaction.tx_hash, self.lands_at, self.ends_as) if self.state == "sent" else self.ended()
+        return Sent(self.transaction.tx_hash, self.lands_at, self.ends_as) if self.state == "sent" else self.ended()
 
     def settle(self, now: datetime) -> None:
         """Ends it if its time has come."""
@@ -49,10 +49,10 @@ class Ledger:
     one_per_order: bool = True
     by_itself: bool = False
     careless: bool = False
-    sent: dict[str, Sent] = field(default_factory=dict)
+    sent: dict[str, Broadcast] = field(default_factory=dict)
     guards: dict[str, str] = field(default_factory=dict)
 
-    def of(self, tx_hash: str, now: datetime) -> Sent | None:
+    def of(self, tx_hash: str, now: datetime) -> Broadcast | None:
         """A transaction, as it stands at a moment."""
         there = self.sent.get(tx_hash)
         if there and self.by_itself:
@@ -74,53 +74,53 @@ class MemoryChain:
         self.gate = gate
         self.ledger = ledger
 
-    def send(self, transaction: Transaction, execution: Execution, now: datetime) -> InFlight | Ended | Unknown:
+    def send(self, transaction: Transaction, execution: Execution, now: datetime) -> Sent | Ended | NotFound:
         """See `MockChain.send`."""
         taken = None if _has_passed(transaction, now) else self._broadcast(transaction, execution)
         return taken.standing() if taken else self.look_up(transaction.tx_hash)
 
     @outside(Service.CHAIN)
-    def _broadcast(self, transaction: Transaction, execution: Execution) -> Sent | None:
+    def _broadcast(self, transaction: Transaction, execution: Execution) -> Broadcast | None:
         ledger, order_id = self.ledger, str(transaction.order_id)
         if transaction.tx_hash in ledger.sent or (ledger.one_per_order and order_id in ledger.guards):
             return None
         lands_at = None if _has_passed(transaction, execution.lands_at) else execution.lands_at
         ends_as = "reverted" if refusal_of(transaction, execution) and not ledger.careless else "landed"
-        sent = Sent(transaction, "sent", execution, lands_at, ends_as)
+        sent = Broadcast(transaction, "sent", execution, lands_at, ends_as)
         ledger.sent[transaction.tx_hash], ledger.guards[order_id] = sent, transaction.tx_hash
         return sent
 
     @outside(Service.CHAIN)
-    def look_up(self, tx_hash: str) -> InFlight | Ended | Unknown:
+    def look_up(self, tx_hash: str) -> Sent | Ended | NotFound:
         """See `MockChain.look_up`."""
         there = self.ledger.of(tx_hash, self.gate.timeline())
-        return there.standing() if there else Unknown()
+        return there.standing() if there else NotFound()
 
     @outside(Service.CHAIN)
-    def land(self, transaction: InFlight) -> Ended:
+    def land(self, transaction: Sent) -> Ended:
         """See `MockChain.land`."""
         there = self.ledger.sent[transaction.tx_hash]
         if there.state == "sent":
             there.state = transaction.ends_as
         return there.ended()
 
-    def declare_dead(self, transaction: Transaction, now: datetime) -> Ended | Pending:
+    def declare_dead(self, transaction: Transaction, now: datetime) -> Ended | InFlight:
         """See `MockChain.declare_dead`."""
         found = self.look_up(transaction.tx_hash)
-        if isinstance(found, InFlight) and found.lands_at and found.lands_at <= now:
+        if isinstance(found, Sent) and found.lands_at and found.lands_at <= now:
             return self.land(found)
-        if not isinstance(found, InFlight | Unknown):
+        if not isinstance(found, Sent | NotFound):
             return found
         if not _has_passed(transaction, now):
-            return Pending()
-        died = self._forestall(transaction) if isinstance(found, Unknown) else self._stop(transaction)
-        return Dead() if died else self.declare_dead(transaction, now)
+            return InFlight()
+        died = self._forestall(transaction) if isinstance(found, NotFound) else self._stop(transaction)
+        return Dropped() if died else self.declare_dead(transaction, now)
 
     @outside(Service.CHAIN)
     def _forestall(self, transaction: Transaction) -> bool:
         if transaction.tx_hash in self.ledger.sent:
             return False
-        self.ledger.sent[transaction.tx_hash] = Sent(transaction, "dead")
+        self.ledger.sent[transaction.tx_hash] = Broadcast(transaction, "dead")
         return True
 
     @outside(Service.CHAIN)

@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from order_engine import limits
-from order_engine.errors import HistoryUnavailable, ServiceUnavailable, SocketUnreachable, VenueUnavailable
+from order_engine.domain.errors import HistoryUnavailable, ServiceUnavailable, SocketUnreachable, VenueUnavailable
 
 from tests.doubles.timeline import Killed, Timeline
 

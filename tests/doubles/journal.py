@@ -4,9 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from order_engine.adapters.journal import KEPT
-from order_engine.aws import CONTENDED
-from order_engine.errors import (
+from order_engine.adapters.aws import CONTENDED
+from order_engine.adapters.journal.journal import KEPT
+from order_engine.domain.errors import (
     BackingOff,
     ClientOrderIdReused,
     LeaseHeld,
@@ -15,7 +15,7 @@ from order_engine.errors import (
     ServiceUnavailable,
     UnknownOrder,
 )
-from order_engine.orders import JournalEntry
+from order_engine.domain.record import OrderRecord
 from order_engine.ports import KEY_LIFETIME, Claim, Clock
 
 from tests.doubles.gate import Gate, Service, outside
@@ -32,17 +32,16 @@ class MemoryJournal:
         self.tables = tables
         self._now = now or gate.timeline
 
-    def create(self, entry: JournalEntry, fingerprint: str) -> JournalEntry:
-        """See `ports.Journal`."""
-        key = entry.order.client_order_id
+    def create(self, record: OrderRecord, fingerprint: str) -> OrderRecord:
+        key = record.order.client_order_id
         if key is None:
-            self._put(entry)
-            return entry
+            self._put(record)
+            return record
         holder = self.gate.call(
-            Service.JOURNAL, "create", lambda: self._put_with_key(key, entry, fingerprint), CONTENDED
+            Service.JOURNAL, "create", lambda: self._put_with_key(key, record, fingerprint), CONTENDED
         )
         if holder is None:
-            return entry
+            return record
         if holder.fingerprint != fingerprint:
             raise ClientOrderIdReused(key)
         try:
@@ -51,26 +50,24 @@ class MemoryJournal:
             raise ServiceUnavailable(f"order {missing} of a clientOrderId can't be seen") from missing
 
     @outside(Service.JOURNAL)
-    def _put(self, entry: JournalEntry) -> None:
-        self.tables.orders.setdefault(entry.order.order_id, OrderItem(entry))
+    def _put(self, record: OrderRecord) -> None:
+        self.tables.orders.setdefault(record.order.order_id, OrderItem(record))
 
-    def _put_with_key(self, key: str, entry: JournalEntry, fingerprint: str) -> Key | None:
+    def _put_with_key(self, key: str, record: OrderRecord, fingerprint: str) -> Key | None:
         holder = self.tables.keys.get(key)
         if holder and holder.expires_at >= int(self._now().timestamp()):
             return holder
-        expires_at = int((entry.order.created_at + KEY_LIFETIME).timestamp())
-        self.tables.keys[key] = Key(entry.order.order_id, fingerprint, expires_at)
-        self.tables.orders[entry.order.order_id] = OrderItem(entry)
+        expires_at = int((record.order.created_at + KEY_LIFETIME).timestamp())
+        self.tables.keys[key] = Key(record.order.order_id, fingerprint, expires_at)
+        self.tables.orders[record.order.order_id] = OrderItem(record)
         return None
 
     @outside(Service.JOURNAL)
-    def read(self, order_id: UUID) -> JournalEntry:
-        """See `ports.Journal`."""
+    def read(self, order_id: UUID) -> OrderRecord:
         return self._item(order_id).read()
 
     @outside(Service.JOURNAL)
     def withdraw(self, order_id: UUID) -> bool:
-        """See `ports.Journal`."""
         there = self.tables.orders.get(order_id)
         if there and (there.touched or there.sequence != 1):
             return False
@@ -79,7 +76,6 @@ class MemoryJournal:
 
     @outside(Service.JOURNAL)
     def claim(self, order_id: UUID) -> Claim:
-        """See `ports.Journal`."""
         there, now = self._item(order_id), self._now()
         if there.closed:
             raise OrderClosed(str(order_id))
@@ -93,26 +89,26 @@ class MemoryJournal:
         return Claim(there.read(), owner, interrupted)
 
     @outside(Service.JOURNAL)
-    def append(self, claim: Claim, entry: JournalEntry) -> Claim:
-        """See `ports.Journal`."""
+    def append(self, claim: Claim, record: OrderRecord) -> Claim:
         there = self._leased(claim)
-        if there.sequence != entry.sequence - 1:
-            raise LeaseLost(str(entry.order.order_id))
-        there.entry = replace(
-            there.entry,
-            events=(*there.entry.events, entry.last),
-            transaction=entry.transaction or there.entry.transaction,
-            errors=entry.errors,
-            behind=entry.behind,
+        if there.sequence != record.sequence - 1:
+            raise LeaseLost(str(record.order.order_id))
+        there.record = replace(
+            there.record,
+            events=(*there.record.events, record.last),
+            transaction=record.transaction or there.record.transaction,
+            errors=record.errors,
+            behind=record.behind,
         )
         seen = there.read()
-        return Claim(replace(entry, subscribers=seen.subscribers, crowded=seen.crowded), claim.owner, interrupted=False)
+        return Claim(
+            replace(record, subscribers=seen.subscribers, crowded=seen.crowded), claim.owner, interrupted=False
+        )
 
     @outside(Service.JOURNAL)
     def release(self, claim: Claim, closed: bool = False, not_before: datetime | None = None) -> None:
-        """See `ports.Journal`."""
         there = self._leased(claim)
-        there.entry = replace(there.entry, errors=claim.entry.errors, behind=claim.entry.behind)
+        there.record = replace(there.record, errors=claim.record.errors, behind=claim.record.behind)
         there.lease_owner = None
         if not_before:
             there.not_before = _milliseconds(not_before)
@@ -125,9 +121,9 @@ class MemoryJournal:
         return self.tables.orders[order_id]
 
     def _leased(self, claim: Claim) -> OrderItem:
-        there = self.tables.orders.get(claim.entry.order.order_id)
+        there = self.tables.orders.get(claim.record.order.order_id)
         if there is None or there.lease_owner != claim.owner:
-            raise LeaseLost(str(claim.entry.order.order_id))
+            raise LeaseLost(str(claim.record.order.order_id))
         return there
 
 

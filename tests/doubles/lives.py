@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
+from uuid import UUID
 
 from order_engine.ports import KEY_LIFETIME
 
@@ -139,7 +140,7 @@ class World:
         """A client has connected, and notify been asked for it: for worlds whose processes are run by hand."""
         socket = self.platform.sockets[visit.name] = Socket(deaf=visit.deaf, stuck=visit.stuck)
         self.watchers.append(Watcher(visit, [(Transcript(order_id, 0), socket)]))
-        self.platform.subscription().join(visit.name, order_id, None)
+        self.platform.subscription().join(visit.name, UUID(order_id))
 
     def _is_over(self, number: int) -> bool:
         """Whether its client got no answer, and does not ask again."""
@@ -182,13 +183,13 @@ class World:
             transcripts=[_heard(transcript, socket) for one in self.watchers for transcript, socket in one.sockets],
             journal={
                 order_id: Journaled(
-                    order=parsed(item.entry.order.model_dump_json(by_alias=True, exclude_none=True)),
-                    events=[parsed(event.to_json()) for event in item.entry.events],
-                    status=item.entry.status,
-                    sequence=item.entry.sequence,
+                    order=parsed(item.record.order.model_dump_json(by_alias=True, exclude_none=True)),
+                    events=[parsed(event.to_json()) for event in item.record.events],
+                    status=item.record.status,
+                    sequence=item.record.sequence,
                     closed=item.closed,
                     lease=item.lease_owner or "",
-                    errors=[parsed(error.to_json()) for error in item.entry.errors],
+                    errors=[parsed(error.to_json()) for error in item.record.errors],
                 )
                 for order_id, item in orders.items()
             },
@@ -213,7 +214,7 @@ class World:
     @property
     def status(self) -> str:
         """Where the first life's order stands; empty where there is none."""
-        return next((str(item.entry.status) for item in self.platform.tables.orders.values()), "")
+        return next((str(item.record.status) for item in self.platform.tables.orders.values()), "")
 
 
 def _length(life: Life) -> float:

@@ -15,7 +15,8 @@ what they saw to the campaign's checker. A test of one use case takes it from he
 
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor as Pool
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,19 +24,34 @@ from typing import Any
 from uuid import UUID
 
 from order_engine import limits
-from order_engine.batches import process_batch
-from order_engine.delivery import CatchUp, Publisher
-from order_engine.errors import OrderEngineError, RequestRefused, UnknownOrder
-from order_engine.execution import ExecutionPolicy, Executor
-from order_engine.orders import Subscriber, VenueName
-from order_engine.submission import Submission, parse_request
-from order_engine.subscription import Subscription
+from order_engine.domain.errors import OrderEngineError, RequestRefused, UnknownOrder
+from order_engine.domain.steps import Policy
+from order_engine.domain.subscriber import Subscriber
+from order_engine.domain.swaps import VenueName
+from order_engine.entrypoints.batches import process_batch
+from order_engine.entrypoints.order_body import parse_order
+from order_engine.entrypoints.problems import problem_response
+from order_engine.entrypoints.socket_messages import answer
+from order_engine.use_cases.execute import Executor
+from order_engine.use_cases.notify import Notifier
+from order_engine.use_cases.publish import Publisher
+from order_engine.use_cases.submit import Submission
+from order_engine.use_cases.subscribe import Subscription
+from order_engine.use_cases.venue_calls import VenueCalls
 
 from tests.doubles.chain import Ledger, MemoryChain
 from tests.doubles.gate import Gate, Service
 from tests.doubles.journal import MemoryJournal
 from tests.doubles.pool import VirtualPool
-from tests.doubles.services import MemoryCatchUps, MemoryHistory, MemoryQueue, MemorySockets, Message, Rows, Socket
+from tests.doubles.services import (
+    MemoryHistory,
+    MemoryNotifyRequests,
+    MemoryQueue,
+    MemorySockets,
+    Message,
+    Rows,
+    Socket,
+)
 from tests.doubles.subscribers import MemorySubscribers
 from tests.doubles.tables import Tables
 from tests.doubles.timeline import Ended
@@ -48,7 +64,7 @@ MAX_RECEIVES, WORKERS = 5, 10
 
 INVOCATION_RETRIES = (60.0, 120.0)  # after which Lambda repeats an asynchronous invocation that failed
 _BURIALS = 10  # after so many tries a dead letter is left where it is
-_LAST_SECONDS = 0.3  # of an invocation, as in `order_engine.entrypoint`
+_LAST_SECONDS = 0.3  # of an invocation, as in `order_engine.entrypoints.handler`
 _OPENING_SECONDS = 0.02  # after the handshake's answer, until posts are accepted
 
 
@@ -60,9 +76,9 @@ class Parts:
     subscribers: type[MemorySubscribers] = MemorySubscribers
     queue: type[MemoryQueue] = MemoryQueue
     history: type[MemoryHistory] = MemoryHistory
-    catch_ups: type[MemoryCatchUps] = MemoryCatchUps
+    notify_requests: type[MemoryNotifyRequests] = MemoryNotifyRequests
     venue: type[ScriptedVenue] = ScriptedVenue
-    policy: ExecutionPolicy = field(default_factory=ExecutionPolicy)
+    policy: Policy = field(default_factory=Policy)
 
 
 @dataclass
@@ -105,36 +121,34 @@ class Platform:
         self.subscribers = parts.subscribers(gate, self.tables)
         self.posts = MemorySockets(gate, self.sockets)
         self.queue = parts.queue(gate, self._put)
-        self.catch_ups = parts.catch_ups(gate, self._ask)
+        self.notify_requests = parts.notify_requests(gate, self._ask)
         self.history = parts.history(gate, self.rows)
         chain = MemoryChain(gate, self.ledger)
         self.venues = tuple(parts.venue(name, chain, self.market) for name in VenueName)
 
     # --- the functions ------------------------------------------------------------------------------------------------
 
-    def executor(self) -> Executor:
-        """That of a worker, or of the dead letters' consumer."""
-        publisher = Publisher(
-            self.journal, self.subscribers, self.posts, self.catch_ups, self.timeline, VirtualPool(self.timeline, 64)
-        )
+    def executor(self, posts: Pool | None = None, venues: Mapping[VenueName, Pool] | None = None) -> Executor:
+        """That of a worker, or of the dead letters' consumer; on pools of its own where none are given."""
+        posts = posts or VirtualPool(self.timeline, 64)
+        pools = venues or dict.fromkeys(VenueName, VirtualPool(self.timeline))
         return Executor(
             self.journal,
-            publisher,
+            Publisher(self.journal, self.subscribers, self.posts, self.notify_requests, self.timeline, posts),
             self.queue,
             self.history,
-            self.venues,
+            VenueCalls(self.venues, self.timeline, pools),
             self.timeline,
             self.parts.policy,
-            dict.fromkeys(VenueName, VirtualPool(self.timeline)),
         )
 
     def subscription(self) -> Subscription:
         """That of the WebSocket's function."""
-        return Subscription(self.subscribers, self.posts, self.catch_ups, self.timeline)
+        return Subscription(self.subscribers, self.posts, self.notify_requests, self.timeline)
 
-    def catch_up(self) -> CatchUp:
+    def notifier(self) -> Notifier:
         """That of notify."""
-        return CatchUp(self.journal, self.subscribers, self.posts, self.timeline, sleep=self.timeline.wait)
+        return Notifier(self.journal, self.subscribers, self.posts, self.timeline, sleep=self.timeline.wait)
 
     def submission(self) -> Submission:
         """That of submit."""
@@ -164,9 +178,9 @@ class Platform:
     def submit(self, body: Message) -> tuple[int, Message]:
         """What the function does."""
         try:
-            order = self.submission().submit(parse_request(json.dumps(body).encode(), "application/json"))
+            order = self.submission().submit(parse_order(json.dumps(body).encode(), "application/json"))
         except RequestRefused as refusal:
-            return refusal.status, {"code": refusal.code}
+            return problem_response(refusal)["statusCode"], {"code": refusal.code}
         created_at = json.loads(order.to_json())["createdAt"]
         return 202, {"orderId": str(order.order_id), "status": "pending", "createdAt": created_at}
 
@@ -183,7 +197,7 @@ class Platform:
         elif isinstance(what, Letter):
             self.timeline.invoke(partial(self.deliver, what), delay)
         else:
-            self.notify(what, delay)
+            self.invoke_notify(what, delay)
 
     def deliver(self, letter: Letter) -> None:
         """The poller hands a message to a worker; if none is free, as soon as one is."""
@@ -275,19 +289,19 @@ class Platform:
     def _ask(self, wanted: Subscriber) -> None:
         self.pass_on(wanted, 0.01)
 
-    def notify(self, wanted: Subscriber, delay: float, tries: int = 0) -> None:
+    def invoke_notify(self, wanted: Subscriber, delay: float, tries: int = 0) -> None:
         """Lambda invokes notify, and repeats an invocation that failed twice."""
 
         def ended(fault: BaseException | None) -> None:
             if fault and tries < len(INVOCATION_RETRIES):
-                self.notify(wanted, INVOCATION_RETRIES[tries], tries + 1)
+                self.invoke_notify(wanted, INVOCATION_RETRIES[tries], tries + 1)
 
-        self.invoke("notify", lambda: self.bring_up_to_date(wanted), ended, delay)
+        self.invoke("notify", lambda: self.notify(wanted), ended, delay)
 
-    def bring_up_to_date(self, wanted: Subscriber) -> None:
+    def notify(self, wanted: Subscriber) -> None:
         """What the function does."""
         with suppress(UnknownOrder):
-            self.catch_up().bring_up_to_date(wanted)
+            self.notifier().notify(wanted)
 
     # --- the WebSocket ------------------------------------------------------------------------------------------------
 
@@ -302,7 +316,7 @@ class Platform:
                 self.sockets[connection_id] = socket
             told(fault is None)
 
-        self.invoke("ws_connect", lambda: self.subscription().join(connection_id, order_id, str(after)), ended)
+        self.invoke("ws_connect", lambda: self.subscription().join(connection_id, UUID(order_id), after), ended)
 
     def disconnect(self, connection_id: str) -> None:
         """A client has closed its socket; the gateway tells once."""
@@ -312,5 +326,5 @@ class Platform:
     def say(self, connection_id: str, text: str, told: Callable[[bool], object]) -> None:
         """A client says something; it is told whether the function lived through it."""
         self.invoke(
-            "ws_connect", lambda: self.subscription().hear(connection_id, text), lambda fault: told(fault is None)
+            "ws_connect", lambda: answer(self.subscription(), connection_id, text), lambda fault: told(fault is None)
         )

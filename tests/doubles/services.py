@@ -9,9 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from order_engine import limits
-from order_engine.errors import HistoryUnavailable, OutOfTime, SocketGone, SocketUnreachable
-from order_engine.orders import JournalEntry, Subscriber
-from order_engine.status import OrderStatus
+from order_engine.domain.errors import HistoryUnavailable, OutOfTime, SocketGone, SocketUnreachable
+from order_engine.domain.events import BuildingStarted
+from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.record import OrderRecord
+from order_engine.domain.subscriber import Subscriber
 
 from tests.doubles.gate import Gate, Service, outside
 
@@ -79,7 +81,6 @@ class MemorySockets:
 
     @outside(Service.SOCKETS)
     def post(self, connection_id: str, message: str) -> None:
-        """See `ports.Sockets`."""
         now, there = self.gate.timeline.seconds, self.connections.get(connection_id)
         if there is None or there.closed or there.opens_at > now:
             raise SocketGone(connection_id)
@@ -91,8 +92,8 @@ class MemorySockets:
         there.received.append((now, parsed(message)))
 
 
-class MemoryCatchUps:
-    """Implements `ports.CatchUps`. `invoke` has somebody invoke notify."""
+class MemoryNotifyRequests:
+    """Implements `ports.NotifyRequests`. `invoke` has somebody invoke notify."""
 
     def __init__(self, gate: Gate, invoke: Callable[[Subscriber], object] = lambda _subscriber: None) -> None:
         self.gate = gate
@@ -100,8 +101,7 @@ class MemoryCatchUps:
         self._invoke = invoke
 
     @outside(Service.NOTIFY)
-    def request(self, subscriber: Subscriber) -> None:
-        """See `ports.CatchUps`."""
+    def send(self, subscriber: Subscriber) -> None:
         self.requested.append(subscriber)
         self._invoke(subscriber)
 
@@ -125,41 +125,41 @@ class MemoryHistory:
         self.gate = gate
         self.rows = rows
 
-    def record(self, entry: JournalEntry) -> None:
-        """See `ports.History`."""
+    def record(self, record: OrderRecord) -> None:
         try:
-            self._write(entry)
+            self._write(record)
         except OutOfTime as fault:
             raise HistoryUnavailable(str(fault)) from fault
 
     @outside(Service.HISTORY)
-    def _write(self, entry: JournalEntry) -> None:
-        order_id = str(entry.order.order_id)
-        self.rows.orders.setdefault(order_id, row_of(entry))
+    def _write(self, record: OrderRecord) -> None:
+        order_id = str(record.order.order_id)
+        self.rows.orders.setdefault(order_id, row_of(record))
         self.rows.written_at.setdefault(order_id, self.gate.timeline.seconds)
-        for event in entry.events:
+        for event in record.events:
             details = parsed(event.to_json())
             row = {"order_id": order_id, "sequence": event.sequence, "details": details}
             self.rows.events.setdefault((order_id, event.sequence), row)
 
 
-def row_of(entry: JournalEntry) -> Message:
+def row_of(record: OrderRecord) -> Message:
     """An order's row, by the columns of PostgreSQL."""
-    order, last, building = entry.order, entry.last, entry.event_of(OrderStatus.BUILDING)
-    confirmed = last.status is OrderStatus.CONFIRMED
+    order, last = record.order, record.last.model_dump()
+    building = next((event for event in reversed(record.events) if isinstance(event, BuildingStarted)), None)
+    confirmed = record.status is OrderStatus.CONFIRMED
     return {
         **order.model_dump(),
         "order_id": str(order.order_id),
         "min_amount_out": building.min_amount_out if building else order.min_amount_out,
-        "status": last.status.value,
+        "status": record.status.value,
         "venue": building.venue if building else None,
-        "tx_hash": last.tx_hash,
-        "executed_price": last.executed_price,
-        "amount_out": last.amount_out,
-        "fee": entry.transaction.fee if confirmed and entry.transaction else None,
-        "attempts": entry.attempt,
-        "failure_code": last.code,
-        "failure_reason": last.error,
+        "tx_hash": last.get("tx_hash"),
+        "executed_price": last.get("executed_price"),
+        "amount_out": last.get("amount_out"),
+        "fee": record.transaction.fee if confirmed and record.transaction else None,
+        "attempts": record.attempt,
+        "failure_code": last.get("code"),
+        "failure_reason": last.get("error"),
         "quotes": parsed(building.to_json()).get("quotes") if building else None,
-        "completed_at": last.timestamp,
+        "completed_at": record.last.timestamp,
     }

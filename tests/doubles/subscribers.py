@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from order_engine.errors import ServiceUnavailable, TooManySubscribers, UnknownOrder
-from order_engine.orders import Subscriber
+from order_engine.domain.errors import ServiceUnavailable, TooManySubscribers, UnknownOrder
+from order_engine.domain.subscriber import Subscriber
 
 from tests.doubles.gate import Gate, Service, outside
 from tests.doubles.tables import Page, Tables
@@ -21,7 +21,6 @@ class MemorySubscribers:
         self.tables = tables
 
     def join(self, subscriber: Subscriber) -> Subscriber:
-        """See `ports.Subscribers`."""
         first = replace(subscriber, page=0)
         has_room, crowded = self._look_at_order(subscriber.order_id)
         kept = first if has_room and self._enter_order(first) else self._enter_further(subscriber, crowded)
@@ -82,15 +81,12 @@ class MemorySubscribers:
 
     @outside(Service.CONNECTIONS)
     def find(self, connection_id: str) -> Subscriber | None:
-        """See `ports.Subscribers`."""
         return self.tables.connections.get(connection_id)
 
     def read(self, subscriber: Subscriber) -> Subscriber | None:
-        """See `ports.Subscribers`."""
         return self.gate.call(_home(subscriber), "read", lambda: self._kept(subscriber))
 
     def hand_over(self, subscriber: Subscriber, through: int) -> bool:
-        """See `ports.Subscribers`."""
         return self.gate.call(_home(subscriber), "hand_over", lambda: self._hand_over(subscriber, through))
 
     def _hand_over(self, subscriber: Subscriber, through: int) -> bool:
@@ -102,16 +98,15 @@ class MemorySubscribers:
         page.subscribers[there.connection_id] = replace(there, live_after=through, sent_through=through)
         return True
 
-    def turn(self, order_id: UUID, sequence: int) -> tuple[Subscriber, ...]:
-        """See `ports.Subscribers`."""
-        return tuple(one for page in self._list_pages(order_id) for one in self._turn_page(order_id, page, sequence))
+    def fan_out(self, order_id: UUID, sequence: int) -> tuple[Subscriber, ...]:
+        return tuple(one for page in self._list_pages(order_id) for one in self._fan_out_page(order_id, page, sequence))
 
     @outside(Service.PAGES)
     def _list_pages(self, order_id: UUID) -> Sequence[int]:
         return sorted(self.tables.further.get(order_id, {}))
 
     @outside(Service.PAGES)
-    def _turn_page(self, order_id: UUID, number: int, sequence: int) -> Sequence[Subscriber]:
+    def _fan_out_page(self, order_id: UUID, number: int, sequence: int) -> Sequence[Subscriber]:
         page = self.tables.further[order_id][number]
         page.sequence = max(page.sequence, sequence)
         return tuple(page.subscribers.values())
@@ -133,7 +128,6 @@ class MemorySubscribers:
         return taken
 
     def leave(self, subscriber: Subscriber) -> None:
-        """See `ports.Subscribers`."""
         self.gate.call(_home(subscriber), "leave", lambda: self._strike(subscriber))
         self._forget_connection(subscriber)
 

@@ -4,17 +4,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from order_engine.adapters.subscribers import PAGE_SIZE, PAGES
-from order_engine.orders import JournalEntry, Subscriber
+from order_engine.adapters.journal.subscribers import PAGE_SIZE, PAGES
+from order_engine.domain.record import OrderRecord
+from order_engine.domain.subscriber import Subscriber
 
 Watching = dict[str, Subscriber]  # by connection
 
 
 @dataclass
 class OrderItem:
-    """One order's item; `entry` is without its subscribers. Moments are epoch milliseconds, as in the item."""
+    """One order's item; `record` is without its subscribers. Moments are epoch milliseconds, as in the item."""
 
-    entry: JournalEntry
+    record: OrderRecord
     subscribers: Watching = field(default_factory=dict)
     crowded: bool = False
     touched: bool = False  # a worker has had it
@@ -27,12 +28,12 @@ class OrderItem:
     @property
     def sequence(self) -> int:
         """The last event's, which fans out on this page by being appended."""
-        return self.entry.sequence
+        return self.record.sequence
 
-    def read(self) -> JournalEntry:
-        """The entry as it stands."""
+    def read(self) -> OrderRecord:
+        """The record as it stands."""
         subscribers = tuple(self.subscribers.values())
-        return replace(self.entry, subscribers=subscribers, crowded=self.crowded, taken_up=self.touched)
+        return replace(self.record, subscribers=subscribers, crowded=self.crowded, taken_up=self.touched)
 
 
 @dataclass

@@ -13,12 +13,12 @@ from uuid import UUID, uuid4
 import boto3
 import pytest
 from moto import mock_aws
-from order_engine.adapters import subscribers as adapter
-from order_engine.adapters.journal import DynamoJournal
-from order_engine.adapters.mock_chain import Execution, InFlight, MockChain
-from order_engine.adapters.order_queue import SqsOrderQueue, order_id_of
-from order_engine.adapters.subscribers import PAGE_SIZE, DynamoSubscribers
-from order_engine.errors import (
+from order_engine.adapters.journal import subscribers as adapter
+from order_engine.adapters.journal.journal import DynamoJournal
+from order_engine.adapters.journal.subscribers import PAGE_SIZE, DynamoSubscribers
+from order_engine.adapters.mock_market.chain import Execution, MockChain, Sent
+from order_engine.adapters.queue import SqsOrderQueue, order_id_of
+from order_engine.domain.errors import (
     BackingOff,
     ClientOrderIdReused,
     FailureCode,
@@ -30,22 +30,13 @@ from order_engine.errors import (
     TooManySubscribers,
     UnknownOrder,
 )
+from order_engine.domain.events import AttemptError
+from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.record import OrderRecord
+from order_engine.domain.subscriber import Subscriber
+from order_engine.domain.swaps import Dropped, Ended, InFlight, Landed, NotFound, Reverted, Transaction
 from order_engine.limits import invocation
-from order_engine.orders import (
-    AttemptError,
-    Dead,
-    Ended,
-    JournalEntry,
-    Landed,
-    Pending,
-    Reverted,
-    Subscriber,
-    Transaction,
-    Unknown,
-    accepted,
-)
 from order_engine.ports import KEY_LIFETIME, Journal, OrderQueue, Subscribers
-from order_engine.status import OrderStatus
 
 from tests.doubles.chain import Ledger, MemoryChain
 from tests.doubles.gate import Gate
@@ -54,7 +45,7 @@ from tests.doubles.services import MemoryQueue
 from tests.doubles.subscribers import MemorySubscribers
 from tests.doubles.tables import Tables
 from tests.doubles.timeline import Timeline
-from tests.support.builders import a_transaction, an_order
+from tests.support.builders import a_transaction, advanced, an_order
 from tests.support.local_aws import create_table
 
 _PAGES = 3  # instead of 25, which would make each test of a full order a long one
@@ -63,10 +54,10 @@ _PAGES = 3  # instead of 25, which would make each test of a full order a long o
 class Chain(Protocol):
     """What `MockChain` and its double have in common."""
 
-    def send(self, transaction: Transaction, execution: Execution, now: Any) -> InFlight | Ended | Unknown: ...
-    def look_up(self, tx_hash: str) -> InFlight | Ended | Unknown: ...
-    def land(self, transaction: InFlight) -> Ended: ...
-    def declare_dead(self, transaction: Transaction, now: Any) -> Ended | Pending: ...
+    def send(self, transaction: Transaction, execution: Execution, now: Any) -> Sent | Ended | NotFound: ...
+    def look_up(self, tx_hash: str) -> Sent | Ended | NotFound: ...
+    def land(self, transaction: Sent) -> Ended: ...
+    def declare_dead(self, transaction: Transaction, now: Any) -> Ended | InFlight: ...
 
 
 @dataclass(frozen=True)
@@ -80,25 +71,25 @@ class Kept:
     queue: OrderQueue
     queued: Callable[[], list[UUID]]
 
-    def created(self, **changes: Any) -> JournalEntry:
+    def created(self, **changes: Any) -> OrderRecord:
         """A new order, in the journal."""
         return self.journal.create(self.new(**changes), "as asked")
 
-    def new(self, **changes: Any) -> JournalEntry:
+    def new(self, **changes: Any) -> OrderRecord:
         """An order of this moment, nowhere yet."""
-        return accepted(an_order(**{"created_at": self.now(), **changes}))
+        return OrderRecord.accepted(an_order(**{"created_at": self.now(), **changes}))
 
-    def routed(self, entry: JournalEntry) -> JournalEntry:
-        """The entry with the next event."""
-        return entry.advanced(OrderStatus.ROUTING, self.now(), "Comparing prices", attempt=1)
+    def routed(self, record: OrderRecord) -> OrderRecord:
+        """The record with the next event."""
+        return advanced(record, OrderStatus.ROUTING, self.now(), attempt=1)
 
-    def joined(self, entry: JournalEntry, name: str = "connection", **changes: Any) -> Subscriber:
+    def joined(self, record: OrderRecord, name: str = "connection", **changes: Any) -> Subscriber:
         """A subscriber of the order's, kept."""
-        return self.subscribers.join(Subscriber(entry.order.order_id, name, self.now(), **changes))
+        return self.subscribers.join(Subscriber(record.order.order_id, name, self.now(), **changes))
 
-    def watched(self, entry: JournalEntry) -> tuple[Subscriber, ...]:
+    def watched(self, record: OrderRecord) -> tuple[Subscriber, ...]:
         """Who is on the order's page 0."""
-        return self.journal.read(entry.order.order_id).subscribers
+        return self.journal.read(record.order.order_id).subscribers
 
 
 def _doubles() -> Kept:
@@ -158,10 +149,10 @@ def test_create(kept: Kept) -> None:
 
 
 def test_a_key_is_one_orders(kept: Kept) -> None:
-    """The same body gets that order's entry as it stands; another body is refused; nothing is written."""
-    entry = kept.created(client_order_id="mine")
-    claim = kept.journal.claim(entry.order.order_id)
-    routed = kept.journal.append(claim, kept.routed(claim.entry)).entry
+    """The same body gets that order's record as it stands; another body is refused; nothing is written."""
+    record = kept.created(client_order_id="mine")
+    claim = kept.journal.claim(record.order.order_id)
+    routed = kept.journal.append(claim, kept.routed(claim.record)).record
     kept.now.wait(KEY_LIFETIME.total_seconds())
 
     repeated = kept.new(client_order_id="mine")
@@ -185,8 +176,8 @@ def test_an_expired_key_is_as_good_as_absent(kept: Kept) -> None:
 
 def test_a_key_whose_order_is_missing(kept: Kept) -> None:
     """Never gets another order: that one may be executed."""
-    entry = kept.created(client_order_id="mine")
-    assert kept.journal.withdraw(entry.order.order_id)
+    record = kept.created(client_order_id="mine")
+    assert kept.journal.withdraw(record.order.order_id)
     with pytest.raises(ServiceUnavailable):
         kept.created(client_order_id="mine")
 
@@ -208,7 +199,7 @@ def test_an_order_that_a_worker_had_is_not_withdrawn(kept: Kept) -> None:
     kept.journal.release(claim)
     assert not kept.journal.withdraw(order_id)
     claim = kept.journal.claim(order_id)
-    kept.journal.release(kept.journal.append(claim, kept.routed(claim.entry)))
+    kept.journal.release(kept.journal.append(claim, kept.routed(claim.record)))
     assert not kept.journal.withdraw(order_id)
     assert kept.journal.read(order_id).sequence == 2
 
@@ -229,28 +220,28 @@ def test_a_lease_is_one_workers_until_it_runs_out(kept: Kept) -> None:
     kept.now.wait(0.001)
     second = kept.journal.claim(order_id)
     assert second.interrupted
-    for refused in (lambda: kept.journal.append(first, kept.routed(first.entry)), lambda: kept.journal.release(first)):
+    for refused in (lambda: kept.journal.append(first, kept.routed(first.record)), lambda: kept.journal.release(first)):
         with pytest.raises(LeaseLost):
             refused()
-    assert kept.journal.append(second, kept.routed(second.entry)).entry.sequence == 2
+    assert kept.journal.append(second, kept.routed(second.record)).record.sequence == 2
 
 
 def test_a_lease_outlives_its_time_if_nobody_wants_it(kept: Kept) -> None:
     """A worker that is late, but alone, goes on."""
     claim = kept.journal.claim(kept.created().order.order_id)
     kept.now.wait(LEASE.total_seconds() * 2)
-    assert kept.journal.append(claim, kept.routed(claim.entry)).entry.sequence == 2
+    assert kept.journal.append(claim, kept.routed(claim.record)).record.sequence == 2
 
 
 def test_a_lease_that_was_given_back(kept: Kept) -> None:
     """Interrupts nobody; what the attempt came to is there for the next one."""
     claim = kept.journal.claim(kept.created().order.order_id)
-    claim = kept.journal.append(claim, kept.routed(claim.entry))
+    claim = kept.journal.append(claim, kept.routed(claim.record))
     failure = AttemptError(attempt=1, code=FailureCode.RATE_LIMITED, error="slower", timestamp=kept.now())
-    kept.journal.release(replace(claim, entry=replace(claim.entry, errors=(failure,), behind=True)))
-    again = kept.journal.claim(claim.entry.order.order_id)
+    kept.journal.release(replace(claim, record=replace(claim.record, errors=(failure,), behind=True)))
+    again = kept.journal.claim(claim.record.order.order_id)
     assert not again.interrupted
-    assert (again.entry.errors, again.entry.behind) == ((failure,), True)
+    assert (again.record.errors, again.record.behind) == ((failure,), True)
     with pytest.raises(LeaseLost):
         kept.journal.release(claim)
 
@@ -281,16 +272,16 @@ def test_a_closed_order_is_nobodys(kept: Kept) -> None:
 def test_only_the_next_event_is_appended(kept: Kept) -> None:
     """Also with the lease; a transaction stays until there is another one."""
     claim = kept.journal.claim(kept.created().order.order_id)
-    routing = kept.routed(claim.entry)
+    routing = kept.routed(claim.record)
     transaction = a_transaction(routing.order, valid_until=kept.now())
     second = kept.journal.append(claim, replace(routing, transaction=transaction, behind=True))
-    another = claim.entry.advanced(OrderStatus.FAILED, kept.now(), "another number 2")
+    another = advanced(claim.record, OrderStatus.FAILED, kept.now())
     for other in (another, kept.routed(kept.routed(routing))):
         with pytest.raises(LeaseLost):
             kept.journal.append(claim, other)
-    kept.journal.append(second, replace(kept.routed(second.entry), transaction=None, behind=False))
-    entry = kept.journal.read(routing.order.order_id)
-    assert (entry.sequence, entry.transaction, entry.behind) == (3, transaction, False)
+    kept.journal.append(second, replace(kept.routed(second.record), transaction=None, behind=False))
+    record = kept.journal.read(routing.order.order_id)
+    assert (record.sequence, record.transaction, record.behind) == (3, transaction, False)
 
 
 # --- subscribers ------------------------------------------------------------------------------------------------------
@@ -298,26 +289,26 @@ def test_only_the_next_event_is_appended(kept: Kept) -> None:
 
 def test_a_handover_excludes_an_event_in_between(kept: Kept) -> None:
     """It holds only for the order's last event; an append returns whoever is there by then."""
-    entry = kept.created()
+    record = kept.created()
     with pytest.raises(UnknownOrder):
         kept.joined(kept.new())
-    subscriber = kept.joined(entry)
-    claim = kept.journal.claim(entry.order.order_id)
-    assert claim.entry.subscribers == (subscriber,)
-    claim = kept.journal.append(claim, kept.routed(claim.entry))
+    subscriber = kept.joined(record)
+    claim = kept.journal.claim(record.order.order_id)
+    assert claim.record.subscribers == (subscriber,)
+    claim = kept.journal.append(claim, kept.routed(claim.record))
     assert not kept.subscribers.hand_over(subscriber, through=1)
     assert not kept.subscribers.hand_over(subscriber, through=3)
-    assert kept.watched(entry) == (subscriber,)
+    assert kept.watched(record) == (subscriber,)
     assert kept.subscribers.hand_over(subscriber, through=2)
     live = replace(subscriber, sent_through=2, live_after=2)
     assert kept.subscribers.read(subscriber) == live
-    assert kept.journal.append(claim, kept.routed(claim.entry)).entry.subscribers == (live,)
+    assert kept.journal.append(claim, kept.routed(claim.record)).record.subscribers == (live,)
 
 
 def test_who_is_taken_back_is_of_another_generation(kept: Kept) -> None:
     """Who was asked to bring the earlier one up to date can't hand it over any more."""
-    entry = kept.created()
-    one, other = kept.joined(entry, "one"), kept.joined(entry, "other", sent_through=1)
+    record = kept.created()
+    one, other = kept.joined(record, "one"), kept.joined(record, "other", sent_through=1)
     assert kept.subscribers.hand_over(one, through=1)
     taken = kept.subscribers.take_back([replace(one, sent_through=0), replace(other, sent_through=1)])
     assert taken == [replace(one, generation=2), replace(other, sent_through=1, generation=2)]
@@ -329,9 +320,9 @@ def test_who_is_taken_back_is_of_another_generation(kept: Kept) -> None:
 @pytest.mark.parametrize("page", [0, 1])
 def test_who_has_left_is_not_brought_back(kept: Kept, page: int) -> None:
     """By none of the calls; leaving twice is no error, nor is it without an order."""
-    entry = kept.created()
+    record = kept.created()
     names = [f"{number}" for number in range(PAGE_SIZE * page + 2)]
-    staying, leaving = [kept.joined(entry, name) for name in names][-2:]
+    staying, leaving = [kept.joined(record, name) for name in names][-2:]
     assert (staying.page, leaving.page) == (page, page)
     for _ in range(2):
         kept.subscribers.leave(leaving)
@@ -350,55 +341,55 @@ def test_who_has_left_is_not_brought_back(kept: Kept, page: int) -> None:
 
 def test_further_pages(kept: Kept) -> None:
     """Whoever finds page 0 full goes to the next; the order is crowded from then on, and page 0 the same as before."""
-    entry = kept.created()
-    claim = kept.journal.claim(entry.order.order_id)
-    first = [kept.joined(entry, f"{number}") for number in range(PAGE_SIZE)]
-    claim = kept.journal.append(claim, kept.routed(claim.entry))
-    assert not claim.entry.crowded
-    further = kept.joined(entry, "further", sent_through=1)
+    record = kept.created()
+    claim = kept.journal.claim(record.order.order_id)
+    first = [kept.joined(record, f"{number}") for number in range(PAGE_SIZE)]
+    claim = kept.journal.append(claim, kept.routed(claim.record))
+    assert not claim.record.crowded
+    further = kept.joined(record, "further", sent_through=1)
     assert {one.page for one in first} == {0}
     assert further.page == 1
-    claim = kept.journal.append(claim, kept.routed(claim.entry))
-    assert claim.entry.crowded
-    assert kept.journal.read(entry.order.order_id).crowded
-    assert {one.connection_id for one in claim.entry.subscribers} == {one.connection_id for one in first}
+    claim = kept.journal.append(claim, kept.routed(claim.record))
+    assert claim.record.crowded
+    assert kept.journal.read(record.order.order_id).crowded
+    assert {one.connection_id for one in claim.record.subscribers} == {one.connection_id for one in first}
     found = kept.subscribers.find("further")
     assert found is not None
-    assert (found.order_id, found.page) == (entry.order.order_id, 1)
+    assert (found.order_id, found.page) == (record.order.order_id, 1)
     assert kept.subscribers.read(found) == further
 
 
 def test_a_full_order(kept: Kept) -> None:
     """Refuses who comes next, and writes nothing, until somebody leaves."""
-    entry = kept.created()
+    record = kept.created()
     most = PAGE_SIZE * _PAGES
-    everybody = [kept.joined(entry, f"{number}") for number in range(most)]
+    everybody = [kept.joined(record, f"{number}") for number in range(most)]
     assert sorted(one.page for one in everybody) == sorted(number % _PAGES for number in range(most))
     with pytest.raises(TooManySubscribers):
-        kept.joined(entry, "one too many")
+        kept.joined(record, "one too many")
     assert kept.subscribers.find("one too many") is None
     kept.subscribers.leave(everybody[30])
-    assert kept.joined(entry, "in time").page == everybody[30].page
+    assert kept.joined(record, "in time").page == everybody[30].page
 
 
 def test_a_page_is_turned(kept: Kept) -> None:
     """From then on nobody is handed over there who has not had the event; who was there before is returned."""
-    entry = kept.created()
+    record = kept.created()
     for number in range(PAGE_SIZE):
-        kept.joined(entry, f"{number}")
-    order_id, further = entry.order.order_id, kept.joined(entry, "further")
+        kept.joined(record, f"{number}")
+    order_id, further = record.order.order_id, kept.joined(record, "further")
     assert kept.subscribers.hand_over(further, through=1)
     live = replace(further, sent_through=1, live_after=1)
-    assert kept.subscribers.turn(order_id, 3) == (live,)
-    assert kept.subscribers.turn(order_id, 3) == (live,)
-    assert kept.subscribers.turn(order_id, 2) == (live,)
+    assert kept.subscribers.fan_out(order_id, 3) == (live,)
+    assert kept.subscribers.fan_out(order_id, 3) == (live,)
+    assert kept.subscribers.fan_out(order_id, 2) == (live,)
     (back,) = kept.subscribers.take_back([live])
     assert not kept.subscribers.hand_over(back, through=2)
     assert kept.subscribers.read(back) == back
     assert kept.subscribers.hand_over(back, through=3)
     assert kept.subscribers.take_back([back])
     assert not kept.subscribers.hand_over(back, through=4)
-    assert kept.subscribers.turn(uuid4(), 1) == ()
+    assert kept.subscribers.fan_out(uuid4(), 1) == ()
 
 
 # --- the queue, and time ----------------------------------------------------------------------------------------------
@@ -414,30 +405,30 @@ def test_a_message_names_its_order(kept: Kept) -> None:
 
 def test_no_call_begins_that_can_not_end_in_time(kept: Kept) -> None:
     """It raises OutOfTime, and nothing has happened."""
-    entry = kept.created()
-    subscriber = kept.joined(entry)
-    claim = kept.journal.claim(entry.order.order_id)
+    record = kept.created()
+    subscriber = kept.joined(record)
+    claim = kept.journal.claim(record.order.order_id)
     with invocation(lambda: 4.9):
         for call in (
             lambda: kept.created(),
             lambda: kept.created(client_order_id="mine"),
-            lambda: kept.journal.read(entry.order.order_id),
-            lambda: kept.journal.withdraw(entry.order.order_id),
-            lambda: kept.journal.claim(entry.order.order_id),
-            lambda: kept.journal.append(claim, kept.routed(claim.entry)),
+            lambda: kept.journal.read(record.order.order_id),
+            lambda: kept.journal.withdraw(record.order.order_id),
+            lambda: kept.journal.claim(record.order.order_id),
+            lambda: kept.journal.append(claim, kept.routed(claim.record)),
             lambda: kept.journal.release(claim),
-            lambda: kept.joined(entry, "another"),
+            lambda: kept.joined(record, "another"),
             lambda: kept.subscribers.find("connection"),
             lambda: kept.subscribers.read(subscriber),
             lambda: kept.subscribers.hand_over(subscriber, 1),
-            lambda: kept.subscribers.turn(entry.order.order_id, 1),
+            lambda: kept.subscribers.fan_out(record.order.order_id, 1),
             lambda: kept.subscribers.take_back([subscriber]),
             lambda: kept.subscribers.leave(subscriber),
-            lambda: kept.queue.send(entry.order.order_id),
+            lambda: kept.queue.send(record.order.order_id),
         ):
             with pytest.raises(OutOfTime):
                 call()
-    assert kept.watched(entry) == (subscriber,)
+    assert kept.watched(record) == (subscriber,)
     assert kept.queued() == []
 
 
@@ -458,21 +449,21 @@ def lands(kept: Kept, after: float = 2.0, amount_out: Decimal = LANDED.amount_ou
     return Execution(kept.now() + timedelta(seconds=after), amount_out, LANDED.executed_price)
 
 
-def in_flight(found: InFlight | Ended | Unknown) -> InFlight:
+def in_flight(found: Sent | Ended | NotFound) -> Sent:
     """What must not have ended."""
-    assert isinstance(found, InFlight)
+    assert isinstance(found, Sent)
     return found
 
 
 def test_a_transaction_is_sent_once_and_lands_once(kept: Kept) -> None:
     """Whoever sends it again, or looks, or wants it dead, finds it landed."""
     transaction, chain = signed(kept), kept.chain
-    assert chain.look_up(transaction.tx_hash) == Unknown()
+    assert chain.look_up(transaction.tx_hash) == NotFound()
     sent = in_flight(chain.send(transaction, lands(kept), kept.now()))
     assert sent.lands_at is not None
     assert abs(sent.lands_at - kept.now() - timedelta(seconds=2)) < timedelta(milliseconds=1)
     assert in_flight(chain.look_up(transaction.tx_hash)).ends_as == sent.ends_as == "landed"
-    assert isinstance(chain.send(transaction, lands(kept), kept.now()), InFlight)
+    assert isinstance(chain.send(transaction, lands(kept), kept.now()), Sent)
     assert chain.land(sent) == chain.land(sent) == LANDED
     assert chain.look_up(transaction.tx_hash) == LANDED
     assert chain.send(transaction, lands(kept), kept.now()) == LANDED
@@ -484,7 +475,7 @@ def test_one_transaction_of_an_order_can_land(kept: Kept) -> None:
     """Another one is not taken while it can; other orders' are."""
     first, second, others = signed(kept), signed(kept, 2), signed(kept, order_id=UUID(int=2))
     in_flight(kept.chain.send(first, lands(kept), kept.now()))
-    assert kept.chain.send(second, lands(kept), kept.now()) == Unknown()
+    assert kept.chain.send(second, lands(kept), kept.now()) == NotFound()
     in_flight(kept.chain.send(others, lands(kept), kept.now()))
 
 
@@ -495,11 +486,11 @@ def test_nothing_dies_while_it_is_valid(kept: Kept) -> None:
         if seen:
             assert in_flight(chain.send(transaction, lands(kept, 30.0), kept.now())).lands_at is None
         kept.now.wait(10)
-        assert chain.declare_dead(transaction, kept.now()) == Pending()
+        assert chain.declare_dead(transaction, kept.now()) == InFlight()
         kept.now.wait(0.001)
-        assert chain.declare_dead(transaction, kept.now()) == chain.declare_dead(transaction, kept.now()) == Dead()
-        assert chain.look_up(transaction.tx_hash) == Dead()
-        assert chain.send(transaction, lands(kept), kept.now()) == Dead()
+        assert chain.declare_dead(transaction, kept.now()) == chain.declare_dead(transaction, kept.now()) == Dropped()
+        assert chain.look_up(transaction.tx_hash) == Dropped()
+        assert chain.send(transaction, lands(kept), kept.now()) == Dropped()
         following = signed(kept, 2, transaction.order_id)
         in_flight(chain.send(following, lands(kept), kept.now()))
 
@@ -508,15 +499,15 @@ def test_what_is_no_longer_valid_is_not_taken(kept: Kept) -> None:
     """It does not land any more."""
     transaction = signed(kept)
     kept.now.wait(10.001)
-    assert kept.chain.send(transaction, lands(kept), kept.now()) == Unknown()
-    assert kept.chain.declare_dead(transaction, kept.now()) == Dead()
+    assert kept.chain.send(transaction, lands(kept), kept.now()) == NotFound()
+    assert kept.chain.declare_dead(transaction, kept.now()) == Dropped()
 
 
 def test_a_transaction_without_a_validity(kept: Kept) -> None:
     """An earlier release journaled it: its validity is over."""
     transaction = a_transaction(an_order())
-    assert kept.chain.send(transaction, lands(kept), kept.now()) == Unknown()
-    assert kept.chain.declare_dead(transaction, kept.now()) == Dead()
+    assert kept.chain.send(transaction, lands(kept), kept.now()) == NotFound()
+    assert kept.chain.declare_dead(transaction, kept.now()) == Dropped()
 
 
 def test_what_is_due_can_not_be_declared_dead(kept: Kept) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from order_engine import limits
-from order_engine.errors import OutOfTime, ServiceUnavailable
+from order_engine.domain.errors import OutOfTime, ServiceUnavailable
 
 from tests.doubles import platform
 from tests.doubles.gate import Gate, Mode, Service, planned

@@ -47,7 +47,7 @@ class Invocation:
 
 
 class Process:
-    """A thread of an invocation. `wake` is the number of the agenda's entry that has it go on."""
+    """A thread of an invocation. `wake` is the number of the agenda's record that has it go on."""
 
     def __init__(self, invocation: Invocation, work: Work) -> None:
         self.invocation = invocation

@@ -14,11 +14,12 @@ from enum import Enum, auto
 from typing import TypeVar
 from uuid import UUID
 
-from order_engine.adapters.mock_chain import Execution, InFlight
-from order_engine.amounts import floor_to_unit, price_of
-from order_engine.errors import InsufficientLiquidity, ServiceUnavailable, TransactionTimeout, VenueUnavailable
-from order_engine.orders import Ended, Order, Pending, Quote, Transaction, TransactionStatus, Unknown, VenueName
-from order_engine.tokens import TOKENS
+from order_engine.adapters.mock_market.chain import Execution, Sent
+from order_engine.domain.amounts import floor_to_unit, price_of
+from order_engine.domain.errors import InsufficientLiquidity, ServiceUnavailable, TransactionTimeout, VenueUnavailable
+from order_engine.domain.order import Order
+from order_engine.domain.swaps import Ended, InFlight, NotFound, Quote, Transaction, TransactionState, VenueName
+from order_engine.domain.tokens import TOKENS
 
 from tests.doubles.chain import MemoryChain
 from tests.doubles.gate import Service, outside
@@ -54,6 +55,11 @@ def scripted(*fates: Fate) -> Callable[[UUID, int], Fate]:
     return lambda _order_id, attempt: fates[attempt - 1] if attempt <= len(fates) else Fate.LANDS
 
 
+def attempt_of(request_id: str) -> int:
+    """The attempt that asks."""
+    return int(request_id.rpartition("/")[2])
+
+
 @dataclass
 class Market:
     """What the venues do: `fate` decides on an order's attempt. `twists` replace the n-th call of a method, over all
@@ -85,13 +91,12 @@ class ScriptedVenue:
         self.market = market
 
     @outside(Service.QUOTES)
-    def quote(self, order: Order, attempt: int) -> Quote:
-        """See `ports.Venue`."""
+    def quote(self, order: Order, request_id: str) -> Quote:
         self.gate.timeline.wait(self.QUOTE_SECONDS)
-        return self.market.replies("quote", lambda: self._quote(order, attempt))
+        return self.market.replies("quote", lambda: self._quote(order, request_id))
 
-    def _quote(self, order: Order, attempt: int) -> Quote:
-        match self.market.fate(order.order_id, attempt):
+    def _quote(self, order: Order, request_id: str) -> Quote:
+        match self.market.fate(order.order_id, attempt_of(request_id)):
             case Fate.NO_QUOTES:
                 raise VenueUnavailable(f"{self.name} is unavailable")
             case Fate.ONE_QUOTE if self.name is VenueName.RAYDIUM:
@@ -104,16 +109,14 @@ class ScriptedVenue:
         return Quote(venue=self.name, price=price, fee=fee, price_impact_pct=impact, amount_out=amount_out)
 
     @outside(Service.BUILDING)
-    def build(self, order: Order, attempt: int, quote: Quote, min_amount_out: Decimal) -> Transaction:
-        """See `ports.Venue`."""
-        return self.market.replies("build", lambda: self._build(order, attempt, quote, min_amount_out))
+    def build(self, order: Order, quote: Quote, min_amount_out: Decimal, request_id: str) -> Transaction:
+        return self.market.replies("build", lambda: self._build(order, quote, min_amount_out, request_id))
 
-    def _build(self, order: Order, attempt: int, quote: Quote, min_amount_out: Decimal) -> Transaction:
-        tx_hash = f"{order.order_id}/{attempt}/{self.name}/{quote.amount_out}"
+    def _build(self, order: Order, quote: Quote, min_amount_out: Decimal, request_id: str) -> Transaction:
+        tx_hash = f"{request_id}/{self.name}/{quote.amount_out}"
         return Transaction(
             tx_hash=tx_hash,
             order_id=order.order_id,
-            attempt=attempt,
             venue=self.name,
             token_in=order.token_in,
             token_out=order.token_out,
@@ -122,61 +125,59 @@ class ScriptedVenue:
             quoted_amount_out=quote.amount_out,
             min_amount_out=min_amount_out,
             steps=("swap",),
+            request_id=request_id,
             signed="c2lnbmVk",
             valid_until=self.gate.timeline() + timedelta(seconds=self.VALIDITY_SECONDS),
         )
 
-    def submit(self, transaction: Transaction, wait_seconds: float) -> TransactionStatus:
-        """See `ports.Venue`."""
-        return self.market.replies("submit", lambda: self._submit(transaction, wait_seconds))
+    def send(self, transaction: Transaction, wait_seconds: float) -> TransactionState:
+        return self.market.replies("send", lambda: self._send(transaction, wait_seconds))
 
-    def _submit(self, transaction: Transaction, wait_seconds: float) -> TransactionStatus:
-        fate, timeline = self.market.fate(transaction.order_id, transaction.attempt), self.gate.timeline
+    def _send(self, transaction: Transaction, wait_seconds: float) -> TransactionState:
+        fate, timeline = self.market.fate(transaction.order_id, attempt_of(transaction.request_id)), self.gate.timeline
         match fate:
             case Fate.UNAVAILABLE:
                 raise VenueUnavailable(f"{self.name} is unavailable")
             case Fate.TIMEOUT_BEFORE_SENDING:
                 timeline.wait(1.0)
-                raise TransactionTimeout(f"{self.name} did not answer in time")
+                raise TransactionTimeout(f"{self.name} did not respond in time")
             case Fate.LOST:
                 timeline.wait(wait_seconds)
                 return self.unseen()
         execution = self._execution(transaction, fate)
-        sent = self._over(lambda: self.chain.send(transaction, execution, timeline()))
+        sent = self._chain_errors(lambda: self.chain.send(transaction, execution, timeline()))
         if fate is Fate.TIMEOUT_AFTER_SENDING:
             timeline.wait(1.0)
-            raise TransactionTimeout(f"{self.name} did not answer in time")
+            raise TransactionTimeout(f"{self.name} did not respond in time")
         return self._await_end(transaction, sent, wait_seconds)
 
-    def unseen(self) -> TransactionStatus:
+    def unseen(self) -> TransactionState:
         """What the venue says of a transaction that it took, and that is not on the chain."""
-        return Pending()
+        return InFlight()
 
-    def status(self, transaction: Transaction, wait_seconds: float) -> TransactionStatus:
-        """See `ports.Venue`."""
+    def status(self, transaction: Transaction, wait_seconds: float) -> TransactionState:
         return self.market.replies("status", lambda: self._status(transaction, wait_seconds))
 
-    def _status(self, transaction: Transaction, wait_seconds: float) -> TransactionStatus:
-        found = self._over(lambda: self.chain.look_up(transaction.tx_hash))
+    def _status(self, transaction: Transaction, wait_seconds: float) -> TransactionState:
+        found = self._chain_errors(lambda: self.chain.look_up(transaction.tx_hash))
         return self._await_end(transaction, found, wait_seconds)
 
-    def abandon(self, transaction: Transaction) -> Ended | Pending:
-        """See `ports.Venue`."""
+    def abandon(self, transaction: Transaction) -> Ended | InFlight:
         return self.market.replies(
-            "abandon", lambda: self._over(lambda: self.chain.declare_dead(transaction, self.gate.timeline()))
+            "abandon", lambda: self._chain_errors(lambda: self.chain.declare_dead(transaction, self.gate.timeline()))
         )
 
     def _await_end(
-        self, transaction: Transaction, found: InFlight | Ended | Unknown, wait_seconds: float
-    ) -> TransactionStatus:
+        self, transaction: Transaction, found: Sent | Ended | NotFound, wait_seconds: float
+    ) -> TransactionState:
         timeline = self.gate.timeline
-        if not isinstance(found, InFlight):
+        if not isinstance(found, Sent):
             return found
         decided_at = found.lands_at or transaction.valid_until or timeline()
         timeline.wait(min((decided_at - timeline()).total_seconds(), wait_seconds))
         if found.lands_at is None or found.lands_at > timeline():
             return self.unseen()
-        return self._over(lambda: self.chain.land(found))
+        return self._chain_errors(lambda: self.chain.land(found))
 
     def _execution(self, transaction: Transaction, fate: Fate) -> Execution:
         lands_at = self.gate.timeline() + timedelta(seconds=self.SWAP_SECONDS)
@@ -190,7 +191,7 @@ class ScriptedVenue:
             executed_price=price_of(amount_out, transaction.amount_in),
         )
 
-    def _over(self, call: Callable[[], R]) -> R:
+    def _chain_errors(self, call: Callable[[], R]) -> R:
         try:
             return call()
         except ServiceUnavailable as fault:
@@ -202,6 +203,6 @@ class HardVenue(ScriptedVenue):
 
     VALIDITY_SECONDS = 60.0
 
-    def unseen(self) -> TransactionStatus:
+    def unseen(self) -> TransactionState:
         """Nobody has seen it yet; it may still arrive."""
-        return Unknown()
+        return NotFound()

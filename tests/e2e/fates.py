@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from order_engine.adapters.mock_venues import Fate, Fault, VenueConditions, draw
-from order_engine.orders import VenueName
+from order_engine.adapters.mock_market.dice import Fate, Fault, VenueConditions, draw
+from order_engine.domain.swaps import VenueName
 
 UNRELIABLE = VenueConditions(error_rate=0.3, timeout_rate=0.3)
 REFUSALS = (Fault.ERROR, Fault.RATE_LIMIT)
@@ -18,7 +18,7 @@ class Luck:
 
     def at(self, venue: VenueName, attempt: int) -> Fate:
         """What one attempt meets at one venue."""
-        return draw(UNRELIABLE, self.client_order_id, attempt, venue)
+        return draw(UNRELIABLE, self.client_order_id, f"/{attempt}", venue)
 
     def no_quotes(self, attempt: int) -> bool:
         """Neither venue gives a quote."""

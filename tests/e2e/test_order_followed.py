@@ -8,7 +8,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from order_engine.tokens import TOKENS
+from order_engine.domain.tokens import TOKENS
 
 from local.client import Message
 from tests.e2e.system import FIVE, System, an_order, sequences, statuses, wait_for

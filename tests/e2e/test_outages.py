@@ -158,7 +158,7 @@ def test_a_dead_letter_of_an_order_that_no_worker_took_up_goes_back(patient: Sys
 
 @pytest.fixture
 def hurried_dead_letters(patient: System) -> Iterator[None]:
-    """Dead letters that stay come again after a second, instead of five minutes; afterwards they are taken away."""
+    """Dropped letters that stay come again after a second, instead of five minutes; afterwards they are taken away."""
     queue, sqs = patient.stack.outputs["DeadLettersQueueUrl"], patient.client("sqs")
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1"})
     yield

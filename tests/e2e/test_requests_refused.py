@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from order_engine.tokens import TOKENS
+from order_engine.domain.tokens import TOKENS
 
 from tests.e2e.system import System, an_order
 

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from order_engine.adapters.mock_venues import Fault
-from order_engine.orders import VenueName
+from order_engine.adapters.mock_market.dice import Fault
+from order_engine.domain.swaps import VenueName
 
 from tests.e2e.fates import REFUSALS, client_order_id
 from tests.e2e.system import FIVE, System, an_order, sequences, statuses

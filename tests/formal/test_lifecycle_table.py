@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from order_engine.status import TRANSITIONS
+from order_engine.domain.lifecycle import TRANSITIONS
 
 MODEL = Path(__file__).parents[2] / "formal/execution.pml"
 

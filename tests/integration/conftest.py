@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 from order_engine import migrations
-from order_engine.aws import client
+from order_engine.adapters.aws import client
 
 from local.postgres import EmbeddedPostgres
 from tests.support.local_aws import LocalGateway, OneAtATime, create_table

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from order_engine import limits
-from order_engine.adapters.mock_chain import Execution, InFlight, MockChain
-from order_engine.adapters.mock_venues import MockVenue, VenueConditions
-from order_engine.errors import FailureCode, OutOfTime, ServiceUnavailable
-from order_engine.orders import Dead, Landed, Order, Pending, Reverted, Transaction, Unknown, VenueName
+from order_engine.adapters.mock_market.chain import Execution, MockChain, Sent
+from order_engine.adapters.mock_market.dice import VenueConditions
+from order_engine.adapters.mock_market.venue import MockVenue
+from order_engine.domain.errors import FailureCode, OutOfTime, ServiceUnavailable
+from order_engine.domain.order import Order
+from order_engine.domain.swaps import Dropped, InFlight, Landed, NotFound, Reverted, Transaction, VenueName
 
 from tests.doubles.timeline import Timeline
 from tests.integration.conftest import CHAIN
@@ -47,9 +49,9 @@ def transaction() -> Transaction:
     return valid(an_order())
 
 
-def sent(chain: MockChain, transaction: Transaction, how: Execution | None = None) -> InFlight:
+def sent(chain: MockChain, transaction: Transaction, how: Execution | None = None) -> Sent:
     in_flight = chain.send(transaction, how or execution(), START)
-    assert isinstance(in_flight, InFlight)
+    assert isinstance(in_flight, Sent)
     return in_flight
 
 
@@ -59,7 +61,7 @@ def at_once(*calls: Callable[[], object]) -> list[object]:
 
 
 def test_a_transaction_that_was_never_sent_is_unknown(chain: MockChain) -> None:
-    assert chain.look_up("nowhere") == Unknown()
+    assert chain.look_up("nowhere") == NotFound()
 
 
 def test_a_transaction_is_in_flight_until_its_time_has_come_and_then_lands_to_the_last_digit(
@@ -77,7 +79,7 @@ def test_a_swap_for_less_than_its_floor_ends_reverted_and_says_why(chain: MockCh
     sent(chain, transaction, execution(amount_out=TOO_LITTLE))
     found = chain.look_up(transaction.tx_hash)
 
-    assert isinstance(found, InFlight)
+    assert isinstance(found, Sent)
     assert chain.land(found) == chain.look_up(transaction.tx_hash) == REVERTED
 
 
@@ -111,8 +113,8 @@ def test_of_an_orders_transactions_at_once_exactly_one_is_taken(chain: MockChain
 
     taken = at_once(*[partial(chain.send, one, execution(), START) for one in attempts])
 
-    assert len([one for one in taken if isinstance(one, InFlight)]) == 1
-    assert taken.count(Unknown()) == 4
+    assert len([one for one in taken if isinstance(one, Sent)]) == 1
+    assert taken.count(NotFound()) == 4
     assert [chain.look_up(one.tx_hash) for one in attempts] == taken
 
 
@@ -120,8 +122,8 @@ def test_an_order_whose_swap_has_landed_gets_no_second_one(chain: MockChain) -> 
     order = an_order()
     chain.land(sent(chain, valid(order, 1)))
 
-    assert chain.send(valid(order, 2), execution(), START) == Unknown()
-    assert chain.look_up(valid(order, 2).tx_hash) == Unknown()
+    assert chain.send(valid(order, 2), execution(), START) == NotFound()
+    assert chain.look_up(valid(order, 2).tx_hash) == NotFound()
 
 
 def test_orders_do_not_get_in_each_others_way(chain: MockChain) -> None:
@@ -137,9 +139,9 @@ def test_a_transaction_that_arrives_in_its_last_moment_is_taken_and_one_that_arr
 ) -> None:
     last, late = valid(an_order()), valid(an_order())
 
-    assert isinstance(chain.send(last, execution(VALID_UNTIL), VALID_UNTIL), InFlight)
-    assert chain.send(late, execution(EXPIRED), EXPIRED) == Unknown()
-    assert chain.look_up(late.tx_hash) == Unknown()
+    assert isinstance(chain.send(last, execution(VALID_UNTIL), VALID_UNTIL), Sent)
+    assert chain.send(late, execution(EXPIRED), EXPIRED) == NotFound()
+    assert chain.look_up(late.tx_hash) == NotFound()
 
 
 def test_a_transaction_that_landed_is_found_so_by_whoever_sends_it_after_its_validity(
@@ -157,7 +159,7 @@ def test_a_transaction_whose_time_comes_after_its_validity_never_lands(
 
     assert in_flight.lands_at is None
     assert chain.look_up(transaction.tx_hash) == in_flight
-    assert chain.declare_dead(transaction, EXPIRED + timedelta(days=1)) == Dead()
+    assert chain.declare_dead(transaction, EXPIRED + timedelta(days=1)) == Dropped()
 
 
 @pytest.mark.parametrize("seen", [False, True])
@@ -169,7 +171,7 @@ def test_nothing_can_be_declared_dead_before_its_validity_has_passed(
         sent(chain, transaction, execution(EXPIRED))
     before = chain.look_up(transaction.tx_hash)
 
-    assert chain.declare_dead(transaction, moment) == Pending()
+    assert chain.declare_dead(transaction, moment) == InFlight()
     assert chain.look_up(transaction.tx_hash) == before
     if not seen:
         assert chain.land(sent(chain, transaction)) == LANDED
@@ -178,11 +180,11 @@ def test_nothing_can_be_declared_dead_before_its_validity_has_passed(
 def test_a_transaction_that_was_never_seen_is_dead_after_its_validity_and_stays_so(
     chain: MockChain, transaction: Transaction
 ) -> None:
-    assert chain.declare_dead(transaction, EXPIRED) == Dead()
+    assert chain.declare_dead(transaction, EXPIRED) == Dropped()
 
-    assert chain.send(transaction, execution(), START) == Dead()  # by a worker whose clock is slow
-    assert chain.look_up(transaction.tx_hash) == Dead()
-    assert chain.declare_dead(transaction, EXPIRED) == Dead()
+    assert chain.send(transaction, execution(), START) == Dropped()  # by a worker whose clock is slow
+    assert chain.look_up(transaction.tx_hash) == Dropped()
+    assert chain.declare_dead(transaction, EXPIRED) == Dropped()
 
 
 def test_a_transaction_that_died_in_flight_never_lands_and_makes_room_for_the_next(chain: MockChain) -> None:
@@ -190,8 +192,8 @@ def test_a_transaction_that_died_in_flight_never_lands_and_makes_room_for_the_ne
     first, second = valid(order, 1), valid(order, 2)
     in_flight = sent(chain, first, execution(EXPIRED))
 
-    assert chain.declare_dead(first, EXPIRED) == Dead()
-    assert chain.land(in_flight) == Dead()
+    assert chain.declare_dead(first, EXPIRED) == Dropped()
+    assert chain.land(in_flight) == Dropped()
     assert chain.land(sent(chain, second)) == LANDED
 
 
@@ -210,7 +212,7 @@ def test_a_transaction_in_flight_whose_time_has_not_come_can_not_be_stopped(
 ) -> None:
     in_flight = sent(chain, transaction, execution(LATER))
 
-    assert chain.declare_dead(transaction, START) == Pending()
+    assert chain.declare_dead(transaction, START) == InFlight()
     assert chain.land(in_flight) == LANDED
 
 
@@ -232,7 +234,7 @@ def test_a_death_whose_answer_was_lost_is_a_death(
     if seen:
         sent(chain, transaction, execution(EXPIRED))
 
-    assert stuttering.declare_dead(transaction, EXPIRED) == Dead()
+    assert stuttering.declare_dead(transaction, EXPIRED) == Dropped()
 
 
 class Interrupted:
@@ -252,7 +254,7 @@ class Interrupted:
         return answer
 
 
-@pytest.mark.parametrize(("lands_at", "end"), [(LATER, LANDED), (EXPIRED, Dead())])
+@pytest.mark.parametrize(("lands_at", "end"), [(LATER, LANDED), (EXPIRED, Dropped())])
 def test_a_transaction_that_arrives_while_it_is_about_to_be_declared_dead_ends_as_it_would_have(
     chain: MockChain, transaction: Transaction, dynamodb: Any, lands_at: datetime, end: object
 ) -> None:
@@ -281,7 +283,7 @@ def sent_by_an_earlier_release(dynamodb: Any, transaction: Transaction, lands_at
         dynamodb.put_item(TableName=CHAIN, Item=each)
 
 
-@pytest.mark.parametrize(("moment", "end"), [(START, Dead()), (LATER, LANDED)])
+@pytest.mark.parametrize(("moment", "end"), [(START, Dropped()), (LATER, LANDED)])
 def test_a_transaction_of_an_earlier_release_lands_at_its_time_or_is_stopped_before(
     chain: MockChain, dynamodb: Any, moment: datetime, end: object
 ) -> None:
@@ -296,18 +298,18 @@ def test_a_transaction_that_lands_while_it_is_about_to_be_declared_dead_has_land
 ) -> None:
     transaction = a_transaction(an_order())
     sent_by_an_earlier_release(dynamodb, transaction, LATER)
-    lands = partial(chain.land, InFlight(transaction.tx_hash, LATER, "landed"))
+    lands = partial(chain.land, Sent(transaction.tx_hash, LATER, "landed"))
 
     assert MockChain(Interrupted(dynamodb, lands), CHAIN).declare_dead(transaction, START) == LANDED
     assert chain.look_up(transaction.tx_hash) == LANDED
-    assert chain.send(a_transaction(an_order(order_id=transaction.order_id), 2), execution(), START) == Unknown()
+    assert chain.send(a_transaction(an_order(order_id=transaction.order_id), 2), execution(), START) == NotFound()
 
 
 def test_a_transaction_of_an_earlier_release_that_was_not_sent_is_not_sent_any_more(chain: MockChain) -> None:
     transaction = a_transaction(an_order())
 
-    assert chain.send(transaction, execution(), START) == Unknown()
-    assert chain.declare_dead(transaction, START) == Dead()
+    assert chain.send(transaction, execution(), START) == NotFound()
+    assert chain.declare_dead(transaction, START) == Dropped()
 
 
 # --- the service, and the venue on it -------------------------------------------------------------------------
@@ -318,7 +320,7 @@ def every_call(chain: MockChain, transaction: Transaction) -> list[Callable[[], 
         lambda: chain.send(transaction, execution(), START),
         lambda: chain.send(transaction, execution(), EXPIRED),
         lambda: chain.look_up("hash"),
-        lambda: chain.land(InFlight("hash", START, "landed")),
+        lambda: chain.land(Sent("hash", START, "landed")),
         lambda: chain.declare_dead(transaction, EXPIRED),
     ]
 
@@ -355,10 +357,10 @@ def test_a_worker_that_did_not_build_a_transaction_can_send_follow_and_abandon_i
     read = journaled(transaction)
 
     assert read == transaction
-    assert other.status(read, wait_seconds=0) == Unknown()
-    assert other.abandon(read) == Pending()
-    assert other.submit(read, wait_seconds=0) == Pending()
-    assert other.abandon(read) == Pending()
+    assert other.status(read, wait_seconds=0) == NotFound()
+    assert other.abandon(read) == InFlight()
+    assert other.submit(read, wait_seconds=0) == InFlight()
+    assert other.abandon(read) == InFlight()
     clock.wait(6)
     assert isinstance(other.status(read, wait_seconds=0), Landed)
     assert isinstance(other.abandon(read), Landed)
@@ -370,8 +372,8 @@ def test_a_transaction_that_was_lost_dies_with_its_validity_for_every_worker(cha
     other = MockVenue(VenueName.RAYDIUM, MockChain(dynamodb, CHAIN), clock, SLOW)
 
     clock.wait(10)
-    assert other.abandon(journaled(transaction)) == Pending()
+    assert other.abandon(journaled(transaction)) == InFlight()
     clock.wait(0.001)
-    assert other.submit(journaled(transaction), wait_seconds=0) == Unknown()
-    assert other.abandon(journaled(transaction)) == Dead()
-    assert other.submit(journaled(transaction), wait_seconds=0) == Dead()
+    assert other.submit(journaled(transaction), wait_seconds=0) == NotFound()
+    assert other.abandon(journaled(transaction)) == Dropped()
+    assert other.submit(journaled(transaction), wait_seconds=0) == Dropped()

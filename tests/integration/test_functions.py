@@ -11,11 +11,10 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from order_engine import engine
-from order_engine.adapters.journal import DynamoJournal
-from order_engine.aws import client
+from order_engine.adapters.aws import client
+from order_engine.adapters.journal.journal import DynamoJournal
+from order_engine.entrypoints.order_body import MAX_BODY_BYTES
 from order_engine.observability import logger
-from order_engine.submission import MAX_BODY_BYTES
 
 from functions.dead_letters import app as dead_letters
 from functions.notify import app as notify
@@ -24,7 +23,7 @@ from functions.submit import app as submit
 from functions.ws_connect import app as ws_connect
 from local.postgres import EmbeddedPostgres
 from tests.integration.conftest import CHAIN, CLIENT_ORDER_IDS, CONNECTIONS, JOURNAL, SUBSCRIBER_PAGES
-from tests.support.builders import LambdaContext, accepted, an_order, http_event, socket_event, sqs_event
+from tests.support.builders import LambdaContext, an_order, http_event, socket_event, sqs_event
 from tests.support.database import Connections
 from tests.support.local_aws import LocalGateway
 
@@ -119,7 +118,7 @@ def deployment(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     connections = Connections(postgres.url)
-    monkeypatch.setattr("order_engine.postgres.connect_to", lambda _: connections())
+    monkeypatch.setattr("order_engine.adapters.postgres.connect_to", lambda _: connections())
     _forget_the_last_deployment()
     yield Deployment(gateway, queue_url, postgres.url)
     connections.close()  # which an execution environment would keep
@@ -213,9 +212,9 @@ def test_an_order_is_executed_and_persisted(deployment: Deployment) -> None:
 
     assert deployment.execute(*deployment.messages()) == []
 
-    entry = engine.journal().read(UUID(order_id))
-    assert [event.status.value for event in entry.events] == LIFE
-    assert deployment.row(order_id) == ("confirmed", entry.last.venue, entry.last.amount_out, None)
+    record = engine.journal().read(UUID(order_id))
+    assert [event.status.value for event in record.events] == LIFE
+    assert deployment.row(order_id) == ("confirmed", record.last.venue, record.last.amount_out, None)
 
 
 def test_a_batch_answers_only_for_the_messages_that_failed(deployment: Deployment) -> None:
@@ -437,7 +436,9 @@ def crashed_at(order_id: UUID) -> None:
 
 def journaled(*order_ids: UUID) -> None:
     for order_id in order_ids:
-        engine.journal().create(accepted(an_order(order_id=order_id, created_at=engine.now())), "fingerprint")
+        engine.journal().create(
+            OrderRecord.accepted(an_order(order_id=order_id, created_at=engine.now())), "fingerprint"
+        )
 
 
 def test_the_event_of_an_order_is_accepted(deployment: Deployment) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 from order_engine import limits
-from order_engine.adapters.catch_ups import LambdaCatchUps, wanted_by
+from order_engine.adapters.aws import client
+from order_engine.adapters.notify_requests import LambdaNotifyRequests, wanted_by
 from order_engine.adapters.sockets import GatewaySockets
-from order_engine.aws import client
-from order_engine.errors import ServiceUnavailable, SocketGone, SocketUnreachable
+from order_engine.domain.errors import ServiceUnavailable, SocketGone, SocketUnreachable
 
 from tests.support.builders import a_subscriber, an_order
 from tests.support.local_aws import LocalGateway
@@ -84,7 +84,7 @@ def test_a_gateway_that_is_not_there_means_that_the_socket_is_out_of_reach(close
 def test_notify_is_invoked_asynchronously_for_the_very_subscriber(gateway: LocalGateway) -> None:
     subscriber = a_subscriber(an_order().order_id, generation=3, page=7)
 
-    LambdaCatchUps(client("lambda", gateway.url), "notify").request(subscriber)
+    LambdaNotifyRequests(client("lambda", gateway.url), "notify").request(subscriber)
 
     ((function, invocation_type, event),) = gateway.invoked
     assert (function, invocation_type) == ("notify", "Event")
@@ -93,7 +93,7 @@ def test_notify_is_invoked_asynchronously_for_the_very_subscriber(gateway: Local
 
 def test_a_notify_that_can_not_be_asked_for_is_unavailable(closed_port: str) -> None:
     with pytest.raises(ServiceUnavailable, match="notify function"):
-        LambdaCatchUps(client("lambda", closed_port), "notify").request(a_subscriber(an_order().order_id))
+        LambdaNotifyRequests(client("lambda", closed_port), "notify").request(a_subscriber(an_order().order_id))
 
 
 @pytest.mark.parametrize("event", [{}, {"orderId": "order-1", "connectionId": "c", "generation": 1}])

@@ -14,13 +14,14 @@ import psycopg
 import pytest
 from order_engine import migrations
 from order_engine.adapters.history import PostgresHistory
-from order_engine.errors import FailureCode, HistoryUnavailable
-from order_engine.orders import AttemptError, JournalEntry
-from order_engine.status import OrderStatus
+from order_engine.domain.errors import FailureCode, HistoryUnavailable
+from order_engine.domain.events import AttemptError
+from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.record import OrderRecord
 from psycopg.rows import dict_row
 
 from local.postgres import EmbeddedPostgres
-from tests.support.builders import START, accepted, an_entry, an_order
+from tests.support.builders import START, a_record, advanced, an_order
 from tests.support.database import Connections, Database, events_of, row_of, rows_of
 
 
@@ -46,17 +47,17 @@ def database(postgres: EmbeddedPostgres) -> Iterator[Database]:
 
 
 def test_a_confirmed_order_has_a_row_with_everything_about_it(history: PostgresHistory, database: Database) -> None:
-    entry = an_entry(
+    record = a_record(
         OrderStatus.CONFIRMED,
         an_order(client_order_id="mine", min_amount_out=Decimal(1400), slippage_bps=50, max_price_impact_bps=250),
     )
 
-    history.record(entry)
+    history.record(record)
 
-    row = row_of(database, entry)
+    row = row_of(database, record)
     quotes = row.pop("quotes")
     assert row == {
-        "order_id": entry.order.order_id,
+        "order_id": record.order.order_id,
         "client_order_id": "mine",
         "order_type": "market",
         "token_in": "SOL",
@@ -67,7 +68,7 @@ def test_a_confirmed_order_has_a_row_with_everything_about_it(history: PostgresH
         "min_amount_out": Decimal("1482.55"),  # the floor that was enforced, not the lower one that was asked for
         "status": "confirmed",
         "venue": "raydium",
-        "tx_hash": f"tx-{entry.order.order_id}-1",
+        "tx_hash": f"tx-{record.order.order_id}-1",
         "executed_price": Decimal("148.900001"),
         "amount_out": Decimal("1489.00001"),
         "fee": Decimal("0.03"),
@@ -84,11 +85,11 @@ def test_a_confirmed_order_has_a_row_with_everything_about_it(history: PostgresH
 
 
 def test_a_failed_order_has_a_row_that_says_why(history: PostgresHistory, database: Database) -> None:
-    entry = an_entry(OrderStatus.FAILED, an_order(min_amount_out=Decimal(1500)))
+    record = a_record(OrderStatus.FAILED, an_order(min_amount_out=Decimal(1500)))
 
-    history.record(entry)
+    history.record(record)
 
-    row = row_of(database, entry)
+    row = row_of(database, record)
     assert (row["status"], row["failure_code"], row["failure_reason"]) == (
         "failed",
         "INSUFFICIENT_LIQUIDITY",
@@ -103,11 +104,9 @@ def test_a_failed_order_has_a_row_that_says_why(history: PostgresHistory, databa
 def test_an_order_that_failed_after_it_was_routed_tells_what_was_quoted_and_paid_nothing(
     history: PostgresHistory, database: Database
 ) -> None:
-    submitted = an_entry(OrderStatus.SUBMITTED)
+    submitted = a_record(OrderStatus.SUBMITTED)
     error = AttemptError(attempt=1, code=FailureCode.SLIPPAGE_EXCEEDED, error="too little", timestamp=START)
-    failed = submitted.advanced(
-        OrderStatus.FAILED, START, "failed", code=error.code, error=error.error, attempts=(error,)
-    )
+    failed = advanced(submitted, OrderStatus.FAILED, START, code=error.code, error=error.error, attempts=(error,))
 
     history.record(failed)
 
@@ -118,26 +117,26 @@ def test_an_order_that_failed_after_it_was_routed_tells_what_was_quoted_and_paid
 
 
 def test_an_order_that_failed_before_it_was_routed_has_a_row(history: PostgresHistory, database: Database) -> None:
-    entry = accepted(an_order()).advanced(
-        OrderStatus.FAILED, START, "failed", code=FailureCode.INTERNAL_ERROR, error="its workers died", attempts=()
+    record = OrderRecord.accepted(an_order()).advanced(
+        OrderStatus.FAILED, START, code=FailureCode.INTERNAL_ERROR, error="its workers died", attempts=()
     )
 
-    history.record(entry)
+    history.record(record)
 
-    row = row_of(database, entry)
+    row = row_of(database, record)
     assert (row["status"], row["attempts"], row["failure_code"]) == ("failed", 0, "INTERNAL_ERROR")
 
 
 @pytest.mark.parametrize("amount", ["0.000000001", "123456789012345.123456789", "1000000000000000"])
 def test_amounts_are_kept_to_the_last_digit(history: PostgresHistory, database: Database, amount: str) -> None:
-    entry = an_entry(OrderStatus.CONFIRMED, an_order(amount_in=Decimal(amount)))
+    record = a_record(OrderStatus.CONFIRMED, an_order(amount_in=Decimal(amount)))
 
-    history.record(entry)
+    history.record(record)
 
-    assert row_of(database, entry)["amount_in"] == Decimal(amount)
+    assert row_of(database, record)["amount_in"] == Decimal(amount)
     text = database.execute(
         "SELECT amount_in::text, pg_typeof(executed_price)::text AS type FROM orders WHERE order_id = %s",
-        [entry.order.order_id],
+        [record.order.order_id],
     ).fetchone()
     assert text == {"amount_in": amount, "type": "numeric"}
 
@@ -146,41 +145,41 @@ def test_amounts_are_kept_to_the_last_digit(history: PostgresHistory, database: 
 def test_every_event_is_kept_with_its_wire_form(
     history: PostgresHistory, database: Database, status: OrderStatus
 ) -> None:
-    entry = an_entry(status)
+    record = a_record(status)
 
-    history.record(entry)
+    history.record(record)
 
-    rows = events_of(database, entry)
+    rows = events_of(database, record)
     assert [(row["sequence"], row["status"], row["at"]) for row in rows] == [
-        (event.sequence, event.status, event.timestamp) for event in entry.events
+        (event.sequence, event.status, event.timestamp) for event in record.events
     ]
-    assert [type(event).model_validate(row["details"]) for row, event in zip(rows, entry.events, strict=True)] == list(
-        entry.events
+    assert [type(event).model_validate(row["details"]) for row, event in zip(rows, record.events, strict=True)] == list(
+        record.events
     )
 
 
 def test_recording_again_changes_nothing(history: PostgresHistory, database: Database) -> None:
-    entry = an_entry(OrderStatus.CONFIRMED)
-    history.record(entry)
-    before = rows_of(database, entry), events_of(database, entry)
+    record = a_record(OrderStatus.CONFIRMED)
+    history.record(record)
+    before = rows_of(database, record), events_of(database, record)
 
-    history.record(entry)
+    history.record(record)
 
-    assert (rows_of(database, entry), events_of(database, entry)) == before
+    assert (rows_of(database, record), events_of(database, record)) == before
 
 
 def test_many_workers_recording_one_order_at_once_write_it_once(postgres: EmbeddedPostgres, database: Database) -> None:
-    entry = an_entry(OrderStatus.CONFIRMED)
+    record = a_record(OrderStatus.CONFIRMED)
 
     def record(_: int) -> None:
         with closing(Connections(postgres.url)) as connections:
-            PostgresHistory(connections).record(entry)
+            PostgresHistory(connections).record(record)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(record, range(4)))
 
-    assert len(rows_of(database, entry)) == 1
-    assert len(events_of(database, entry)) == 5
+    assert len(rows_of(database, record)) == 1
+    assert len(events_of(database, record)) == 5
 
 
 @pytest.mark.parametrize(
@@ -190,12 +189,12 @@ def test_many_workers_recording_one_order_at_once_write_it_once(postgres: Embedd
 def test_the_database_itself_refuses_an_outcome_that_can_not_be(
     history: PostgresHistory, database: Database, column: str, value: object
 ) -> None:
-    entry = an_entry(OrderStatus.CONFIRMED)
-    history.record(entry)
+    record = a_record(OrderStatus.CONFIRMED)
+    history.record(record)
     update = psycopg.sql.SQL("UPDATE orders SET {} = %s WHERE order_id = %s").format(psycopg.sql.Identifier(column))
 
     with pytest.raises(psycopg.errors.CheckViolation):
-        database.execute(update, [value, entry.order.order_id])
+        database.execute(update, [value, record.order.order_id])
 
 
 # --- the connection -------------------------------------------------------------------------------------------
@@ -207,7 +206,7 @@ def test_one_connection_serves_many_orders_and_is_opened_by_the_first(
     assert connections.tried == 0
 
     for _ in range(3):
-        history.record(an_entry(OrderStatus.CONFIRMED))
+        history.record(a_record(OrderStatus.CONFIRMED))
 
     assert connections.tried == 1
 
@@ -225,37 +224,37 @@ def test_every_connection_has_time_limits_and_speaks_utc(connections: Connection
 def test_a_connection_that_was_cut_is_opened_once_more_and_the_order_recorded(
     history: PostgresHistory, connections: Connections, database: Database
 ) -> None:
-    history.record(an_entry(OrderStatus.CONFIRMED))
+    history.record(a_record(OrderStatus.CONFIRMED))
     database.execute("SELECT pg_terminate_backend(%s)", [connections.opened[0].info.backend_pid])
-    entry = an_entry(OrderStatus.CONFIRMED)
+    record = a_record(OrderStatus.CONFIRMED)
 
-    history.record(entry)
+    history.record(record)
 
     assert connections.tried == 2
     assert connections.opened[0].closed
-    assert len(rows_of(database, entry)) == 1
+    assert len(rows_of(database, record)) == 1
 
 
 def test_an_order_whose_writing_broke_off_leaves_nothing_behind(history: PostgresHistory, database: Database) -> None:
-    entry = an_entry(OrderStatus.CONFIRMED)
-    twisted = JournalEntry(
-        entry.order, (*entry.events[:3], entry.events[3].model_copy(update={"status": None}), entry.events[4])
+    record = a_record(OrderStatus.CONFIRMED)
+    twisted = OrderRecord(
+        record.order, (*record.events[:3], record.events[3].model_copy(update={"status": None}), record.events[4])
     )
 
     with pytest.raises(HistoryUnavailable, match="refuses the row"):
         history.record(twisted)
 
-    assert rows_of(database, entry) == []
-    history.record(entry)
-    assert len(events_of(database, entry)) == 5
+    assert rows_of(database, record) == []
+    history.record(record)
+    assert len(events_of(database, record)) == 5
 
 
 @pytest.mark.parametrize("twist", [{"status": None}, {"message": "no \x00 in jsonb"}], ids=["integrity", "data"])
 def test_an_order_that_the_database_refuses_keeps_no_other_one_waiting(
     twist: dict[str, Any], history: PostgresHistory, connections: Connections, database: Database
 ) -> None:
-    refused, others = an_entry(OrderStatus.CONFIRMED), [an_entry(OrderStatus.CONFIRMED) for _ in range(3)]
-    refused = JournalEntry(refused.order, (*refused.events[:-1], refused.last.model_copy(update=twist)))
+    refused, others = a_record(OrderStatus.CONFIRMED), [a_record(OrderStatus.CONFIRMED) for _ in range(3)]
+    refused = OrderRecord(refused.order, (*refused.events[:-1], refused.last.model_copy(update=twist)))
 
     for other in others:
         with pytest.raises(HistoryUnavailable, match="refuses the row"):
@@ -281,7 +280,7 @@ def test_migrations_make_an_empty_database_ready_for_orders(empty_database: str)
 
     assert applied == ["0001_orders", "0002_max_price_impact"]
     with closing(Connections(empty_database)) as connections:
-        PostgresHistory(connections).record(an_entry(OrderStatus.CONFIRMED))
+        PostgresHistory(connections).record(a_record(OrderStatus.CONFIRMED))
 
 
 def test_rows_of_the_release_before_a_ceiling_have_the_default_one(

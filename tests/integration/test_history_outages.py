@@ -11,14 +11,14 @@ import psycopg
 import pytest
 from order_engine import limits
 from order_engine.adapters.history import PostgresHistory
-from order_engine.errors import HistoryUnavailable
-from order_engine.orders import JournalEntry
-from order_engine.postgres import connect_over_tls, connect_to
-from order_engine.status import OrderStatus
+from order_engine.adapters.postgres import connect_over_tls, connect_to
+from order_engine.domain.errors import HistoryUnavailable
+from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.record import OrderRecord
 from psycopg.rows import dict_row
 
 from local.postgres import EmbeddedPostgres
-from tests.support.builders import an_entry
+from tests.support.builders import a_record
 from tests.support.database import Connections, events_of, rows_of
 
 SLACK_SECONDS = 1.0  # what a busy machine may add to a limit
@@ -49,8 +49,8 @@ def connections(postgres: EmbeddedPostgres) -> Iterator[Connections]:
         yield connections
 
 
-def an_outcome() -> JournalEntry:
-    return an_entry(OrderStatus.CONFIRMED)
+def an_outcome() -> OrderRecord:
+    return a_record(OrderStatus.CONFIRMED)
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
@@ -65,27 +65,27 @@ def threads() -> int:
     return sum(thread.name.startswith("postgres") for thread in threading.enumerate())
 
 
-def owed_within(seconds: float, history: PostgresHistory, entry: JournalEntry | None = None) -> None:
+def owed_within(seconds: float, history: PostgresHistory, record: OrderRecord | None = None) -> None:
     """The order is owed, which takes no longer than the seconds."""
     begun = time.monotonic()
     with pytest.raises(HistoryUnavailable):
-        history.record(entry or an_outcome())
+        history.record(record or an_outcome())
     assert time.monotonic() - begun < seconds + SLACK_SECONDS
 
 
-def fault_of(history: PostgresHistory, entry: JournalEntry, watch: Stopwatch) -> str:
+def fault_of(history: PostgresHistory, record: OrderRecord, watch: Stopwatch) -> str:
     """Why the order is owed when it is tried after a pause; empty if it is not."""
     watch.pass_a_pause()
     try:
-        history.record(entry)
+        history.record(record)
     except HistoryUnavailable as fault:
         return str(fault)
     return ""
 
 
-def is_recorded(url: str, entry: JournalEntry) -> bool:
+def is_recorded(url: str, record: OrderRecord) -> bool:
     with psycopg.connect(url, row_factory=dict_row) as database:
-        return (len(rows_of(database, entry)), len(events_of(database, entry))) == (1, 5)
+        return (len(rows_of(database, record)), len(events_of(database, record))) == (1, 5)
 
 
 @contextmanager
@@ -112,18 +112,18 @@ def paused(server: EmbeddedPostgres) -> Iterator[None]:
 def test_an_open_connection_to_a_server_that_was_stopped_is_given_up_in_time_and_a_new_one_made(
     message: str, postgres: EmbeddedPostgres, connections: Connections, watch: Stopwatch
 ) -> None:
-    history, entry = PostgresHistory(connections, watch), an_outcome()
-    wordy = JournalEntry(entry.order, (*entry.events[:-1], entry.last.model_copy(update={"message": message})))
+    history, record = PostgresHistory(connections, watch), an_outcome()
+    wordy = OrderRecord(record.order, (*record.events[:-1], record.last.model_copy(update={"message": message})))
     history.record(an_outcome())
     with paused(postgres), a_short_limit() as seconds:
         owed_within(seconds, history, wordy)
         assert eventually(lambda: connections.opened[0].closed)  # without waiting for the server
         assert connections.tried == 1
 
-    assert eventually(lambda: not fault_of(history, entry, watch))
+    assert eventually(lambda: not fault_of(history, record, watch))
 
     assert connections.tried == 2
-    assert is_recorded(postgres.url, entry)
+    assert is_recorded(postgres.url, record)
 
 
 def test_an_order_waits_for_a_server_that_was_stopped_for_no_longer_than_the_limit_says(
@@ -236,15 +236,15 @@ def test_a_connection_that_is_opened_too_late_is_closed_unused(
         given_up.wait()
         return connections()
 
-    history, entry = PostgresHistory(late, watch), an_outcome()
+    history, record = PostgresHistory(late, watch), an_outcome()
     with a_short_limit() as seconds:
-        owed_within(seconds, history, entry)
+        owed_within(seconds, history, record)
     given_up.set()
 
     assert eventually(lambda: bool(connections.opened) and connections.opened[0].closed)
-    assert not is_recorded(postgres.url, entry)
-    assert eventually(lambda: not fault_of(history, entry, watch))
-    assert is_recorded(postgres.url, entry)
+    assert not is_recorded(postgres.url, record)
+    assert eventually(lambda: not fault_of(history, record, watch))
+    assert is_recorded(postgres.url, record)
 
 
 # --- the breaker ----------------------------------------------------------------------------------------------
@@ -310,14 +310,14 @@ def test_while_a_server_is_stopped_one_order_in_a_pause_waits_for_it_and_no_othe
 def test_an_invocation_that_has_no_time_left_for_it_leaves_the_database_alone(
     postgres: EmbeddedPostgres, connections: Connections
 ) -> None:
-    history, entry = PostgresHistory(connections), an_outcome()
+    history, record = PostgresHistory(connections), an_outcome()
 
     with limits.invocation(lambda: limits.HISTORY - 0.1), pytest.raises(HistoryUnavailable, match=r"2\.9 s are left"):
-        history.record(entry)
+        history.record(record)
     assert connections.tried == 0
 
-    history.record(entry)  # the database is not to blame
-    assert is_recorded(postgres.url, entry)
+    history.record(record)  # the database is not to blame
+    assert is_recorded(postgres.url, record)
 
 
 def test_an_order_that_waits_for_a_lock_too_long_is_owed(
@@ -328,32 +328,32 @@ def test_an_order_that_waits_for_a_lock_too_long_is_owed(
         connection.execute("SET lock_timeout = '50ms'")
         return connection
 
-    history, entry = PostgresHistory(connect, watch), an_outcome()
+    history, record = PostgresHistory(connect, watch), an_outcome()
     with psycopg.connect(postgres.url) as other:
         other.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(HistoryUnavailable, match="lock timeout"):
-            history.record(entry)
+            history.record(record)
 
     watch.pass_a_pause()
-    history.record(entry)
+    history.record(record)
 
-    assert is_recorded(postgres.url, entry)
+    assert is_recorded(postgres.url, record)
     assert connections.tried == 1  # the connection is as good as before
 
 
 def test_while_the_server_is_down_orders_are_owed_and_once_it_is_back_written(
     postgres: EmbeddedPostgres, connections: Connections, watch: Stopwatch
 ) -> None:
-    history, entry = PostgresHistory(connections, watch), an_outcome()
+    history, record = PostgresHistory(connections, watch), an_outcome()
     history.record(an_outcome())
     postgres.stop()
     try:
         for _ in range(2):
-            owed_within(limits.HISTORY, history, entry)
+            owed_within(limits.HISTORY, history, record)
             watch.pass_a_pause()
     finally:
         postgres.start()
 
-    history.record(entry)
+    history.record(record)
 
-    assert is_recorded(postgres.url, entry)
+    assert is_recorded(postgres.url, record)

@@ -7,15 +7,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from order_engine.adapters.catch_ups import wanted_by
-from order_engine.adapters.journal import DynamoJournal
-from order_engine.adapters.subscribers import DynamoSubscribers
-from order_engine.errors import LeaseHeld
-from order_engine.status import OrderStatus
+from order_engine.adapters.journal.journal import DynamoJournal
+from order_engine.adapters.journal.subscribers import DynamoSubscribers
+from order_engine.adapters.notify_requests import wanted_by
+from order_engine.domain.errors import LeaseHeld
+from order_engine.domain.lifecycle import OrderStatus
 
 from tests.doubles.timeline import Timeline
 from tests.integration.conftest import CLIENT_ORDER_IDS, CONNECTIONS, JOURNAL, SUBSCRIBER_PAGES
-from tests.support.builders import START
+from tests.support.builders import START, advanced
 
 ORDER_ID = UUID("5a3b0000-0000-5000-8000-000000000001")  # made from the clientOrderId, as it was then
 LEASE = timedelta(seconds=25)
@@ -95,14 +95,14 @@ def subscribers(dynamodb: Any, journal: DynamoJournal) -> DynamoSubscribers:
 
 
 def test_an_order_of_an_earlier_release_is_read(journal: DynamoJournal) -> None:
-    entry = journal.read(ORDER_ID)
+    record = journal.read(ORDER_ID)
 
-    assert entry.order.amount_in == Decimal(10)
-    assert entry.order.max_price_impact_bps == 1000
-    assert [event.status for event in entry.events] == ["pending", "routing", "building", "submitted"]
-    assert entry.transaction is not None
-    assert (entry.transaction.signed, entry.transaction.valid_until) == ("", None)
-    assert (entry.behind, entry.crowded) == (False, False)
+    assert record.order.amount_in == Decimal(10)
+    assert record.order.max_price_impact_bps == 1000
+    assert [event.status for event in record.events] == ["pending", "routing", "building", "submitted"]
+    assert record.transaction is not None
+    assert (record.transaction.signed, record.transaction.valid_until) == ("", None)
+    assert (record.behind, record.crowded) == (False, False)
 
 
 def test_an_order_of_an_earlier_release_is_taken_over_when_its_lease_has_run_out(
@@ -115,7 +115,7 @@ def test_an_order_of_an_earlier_release_is_taken_over_when_its_lease_has_run_out
     claim = journal.claim(ORDER_ID)
 
     assert claim.interrupted
-    claim = journal.append(claim, claim.entry.advanced(OrderStatus.FAILED, clock(), "The order failed"))
+    claim = journal.append(claim, advanced(claim.record, OrderStatus.FAILED, clock()))
     journal.release(claim, closed=True)
     assert journal.read(ORDER_ID).is_final
 

@@ -14,9 +14,9 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ReadTimeoutError
 from order_engine import limits
-from order_engine.adapters.journal import KEPT, DynamoJournal
-from order_engine.aws import CONTENDED, client
-from order_engine.errors import (
+from order_engine.adapters.aws import CONTENDED, client
+from order_engine.adapters.journal.journal import KEPT, DynamoJournal
+from order_engine.domain.errors import (
     BackingOff,
     ClientOrderIdReused,
     FailureCode,
@@ -27,13 +27,15 @@ from order_engine.errors import (
     ServiceUnavailable,
     UnknownOrder,
 )
-from order_engine.orders import AttemptError, JournalEntry, Order
+from order_engine.domain.events import AttemptError
+from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.order import Order
+from order_engine.domain.record import OrderRecord
 from order_engine.ports import KEY_LIFETIME, Claim
-from order_engine.status import OrderStatus
 
 from tests.doubles.timeline import Timeline
 from tests.integration.conftest import CLIENT_ORDER_IDS, JOURNAL
-from tests.support.builders import START, accepted, an_entry, an_order
+from tests.support.builders import START, a_record, advanced, an_order
 from tests.support.local_aws import AnswerLost, counted_calls
 
 LEASE = timedelta(seconds=25)
@@ -56,7 +58,7 @@ def stuttering(dynamodb: Any, clock: Timeline) -> DynamoJournal:
 
 
 def created(journal: DynamoJournal, order: Order | None = None) -> Order:
-    return journal.create(accepted(order or an_order()), "fingerprint").order
+    return journal.create(OrderRecord.accepted(order or an_order()), "fingerprint").order
 
 
 def with_key(key: str | None = None, **changes: Any) -> Order:
@@ -71,8 +73,8 @@ def again(order: Order, after_seconds: float = 9) -> Order:
     )
 
 
-def routed(claim: Claim) -> JournalEntry:
-    return claim.entry.advanced(OrderStatus.ROUTING, START, "Comparing prices", attempt=1)
+def routed(claim: Claim) -> OrderRecord:
+    return advanced(claim.record, OrderStatus.ROUTING, START, attempt=1)
 
 
 def outcome_of(call: Callable[..., object], *arguments: object) -> object:
@@ -132,10 +134,10 @@ class InConflict:
 
 @pytest.mark.parametrize("key", [None, "mine"])
 def test_a_created_order_is_read_back_as_it_was(journal: DynamoJournal, key: str | None) -> None:
-    entry = accepted(an_order(client_order_id=key))
+    record = OrderRecord.accepted(an_order(client_order_id=key))
 
-    assert journal.create(entry, "fingerprint") == entry
-    assert journal.read(entry.order.order_id) == entry
+    assert journal.create(record, "fingerprint") == record
+    assert journal.read(record.order.order_id) == record
 
 
 def test_an_order_without_a_key_is_one_plain_write(journal: DynamoJournal, dynamodb: Any) -> None:
@@ -146,10 +148,10 @@ def test_an_order_without_a_key_is_one_plain_write(journal: DynamoJournal, dynam
 
 
 def test_the_same_key_and_body_returns_the_order_that_is_there(journal: DynamoJournal) -> None:
-    first = accepted(with_key())
+    first = OrderRecord.accepted(with_key())
     journal.create(first, "fingerprint")
 
-    repeated = accepted(again(first.order))
+    repeated = OrderRecord.accepted(again(first.order))
 
     assert journal.create(repeated, "fingerprint") == first
     with pytest.raises(UnknownOrder):
@@ -161,10 +163,10 @@ def test_the_same_key_and_body_returns_what_happened_to_the_order_since(journal:
     claim = journal.claim(order.order_id)
     journal.append(claim, routed(claim))
 
-    entry = journal.create(accepted(again(order)), "fingerprint")
+    record = journal.create(OrderRecord.accepted(again(order)), "fingerprint")
 
-    assert entry == journal.read(order.order_id)
-    assert entry.status is OrderStatus.ROUTING
+    assert record == journal.read(order.order_id)
+    assert record.status is OrderStatus.ROUTING
     with pytest.raises(LeaseHeld):
         journal.claim(order.order_id)
 
@@ -174,7 +176,7 @@ def test_the_same_key_with_another_body_is_refused(journal: DynamoJournal) -> No
     other = again(first)
 
     with pytest.raises(ClientOrderIdReused, match="'mine and no other'"):
-        journal.create(accepted(other), "another")
+        journal.create(OrderRecord.accepted(other), "another")
 
     assert journal.read(first.order_id).order == first
     with pytest.raises(UnknownOrder):
@@ -200,11 +202,11 @@ def test_an_expired_key_belongs_to_a_new_order_and_the_old_one_stays(journal: Dy
     clock.wait(KEY_LIFETIME.total_seconds() + 1)
     new = again(old, KEY_LIFETIME.total_seconds() + 1)
 
-    assert journal.create(accepted(new), "another fingerprint") == accepted(new)
+    assert journal.create(OrderRecord.accepted(new), "another fingerprint") == OrderRecord.accepted(new)
 
     assert journal.read(old.order_id).sequence == 2
     assert journal.read(new.order_id).sequence == 1
-    assert journal.create(accepted(again(new)), "another fingerprint").order == new
+    assert journal.create(OrderRecord.accepted(again(new)), "another fingerprint").order == new
     with pytest.raises(ClientOrderIdReused):
         created(journal, again(new))
 
@@ -214,11 +216,11 @@ def test_the_key_of_an_order_that_an_earlier_release_accepted_is_taken(journal: 
     earlier = an_order(
         order_id=uuid5(uuid5(NAMESPACE_URL, "urn:order-engine:client-order-id"), str(order.client_order_id))
     )
-    journal.create(accepted(earlier), "fingerprint")
+    journal.create(OrderRecord.accepted(earlier), "fingerprint")
 
-    assert journal.create(accepted(order), "fingerprint").order == earlier
+    assert journal.create(OrderRecord.accepted(order), "fingerprint").order == earlier
     with pytest.raises(ClientOrderIdReused):
-        journal.create(accepted(again(order)), "another")
+        journal.create(OrderRecord.accepted(again(order)), "another")
     assert isinstance(outcome_of(journal.read, order.order_id), UnknownOrder)
 
 
@@ -266,11 +268,11 @@ def test_of_two_bodies_with_one_key_at_once_exactly_one_is_accepted(journal: Dyn
     request = with_key()
     fingerprints = iter(["one", "two"] * 4)
 
-    outcomes = at_once(8, lambda: journal.create(accepted(again(request)), next(fingerprints)))
+    outcomes = at_once(8, lambda: journal.create(OrderRecord.accepted(again(request)), next(fingerprints)))
 
-    entries = [one for one in outcomes if isinstance(one, JournalEntry)]
-    assert len(entries) == 4
-    assert len({entry.order.order_id for entry in entries}) == 1
+    records = [one for one in outcomes if isinstance(one, OrderRecord)]
+    assert len(records) == 4
+    assert len({record.order.order_id for record in records}) == 1
     assert len([one for one in outcomes if isinstance(one, ClientOrderIdReused)]) == 4
 
 
@@ -390,7 +392,7 @@ def test_a_first_claim_has_the_entry_and_was_not_interrupted(journal: DynamoJour
 
     claim = journal.claim(order.order_id)
 
-    assert claim.entry == accepted(order)
+    assert claim.record == OrderRecord.accepted(order)
     assert not claim.interrupted
 
 
@@ -496,23 +498,23 @@ def test_only_a_closed_order_expires_and_only_after_its_client_has_had_time(
 # --- append and release ---------------------------------------------------------------------------------------
 
 
-def lived_through(journal: DynamoJournal, through: OrderStatus) -> JournalEntry:
-    """Appends the events of `an_entry` to a new order one by one."""
-    entry = an_entry(through)
-    journal.create(JournalEntry(entry.order, entry.events[:1]), "fingerprint")
-    claim = journal.claim(entry.order.order_id)
-    for count in range(2, len(entry.events) + 1):
-        transaction = entry.transaction if count >= 4 else None
-        errors = entry.errors if count == len(entry.events) else ()
-        claim = journal.append(claim, JournalEntry(entry.order, entry.events[:count], transaction, errors))
-    return entry
+def lived_through(journal: DynamoJournal, through: OrderStatus) -> OrderRecord:
+    """Appends the events of `a_record` to a new order one by one."""
+    record = a_record(through)
+    journal.create(OrderRecord(record.order, record.events[:1]), "fingerprint")
+    claim = journal.claim(record.order.order_id)
+    for count in range(2, len(record.events) + 1):
+        transaction = record.transaction if count >= 4 else None
+        errors = record.errors if count == len(record.events) else ()
+        claim = journal.append(claim, OrderRecord(record.order, record.events[:count], transaction, errors))
+    return record
 
 
 @pytest.mark.parametrize("through", OrderStatus)
 def test_a_whole_life_is_read_back_as_it_was_lived(journal: DynamoJournal, through: OrderStatus) -> None:
-    entry = lived_through(journal, through)
+    record = lived_through(journal, through)
 
-    assert journal.read(entry.order.order_id) == entry
+    assert journal.read(record.order.order_id) == record
 
 
 def test_an_operator_sees_where_an_order_stands_without_reading_its_events(
@@ -536,7 +538,7 @@ def test_a_worker_whose_lease_went_to_another_can_neither_append_nor_release(
             call()
 
     assert journal.read(order.order_id).sequence == 1
-    assert journal.append(quick, routed(quick)).entry.sequence == 2
+    assert journal.append(quick, routed(quick)).record.sequence == 2
 
 
 def test_a_worker_whose_lease_ran_out_goes_on_while_nobody_took_it(journal: DynamoJournal, clock: Timeline) -> None:
@@ -562,8 +564,8 @@ def test_an_event_that_is_not_the_next_one_is_refused(journal: DynamoJournal) ->
     journal.append(claim, routed(claim))
 
     with pytest.raises(LeaseLost):  # the claim is that of before the append
-        journal.append(claim, claim.entry.advanced(OrderStatus.FAILED, START, "failed"))
-    assert journal.read(claim.entry.order.order_id).status is OrderStatus.ROUTING
+        journal.append(claim, advanced(claim.record, OrderStatus.FAILED, START))
+    assert journal.read(claim.record.order.order_id).status is OrderStatus.ROUTING
 
 
 def test_of_many_appends_under_one_lease_at_once_exactly_one_is_taken(journal: DynamoJournal) -> None:
@@ -573,13 +575,13 @@ def test_of_many_appends_under_one_lease_at_once_exactly_one_is_taken(journal: D
     outcomes = at_once(
         8,
         lambda: journal.append(
-            claim, claim.entry.advanced(OrderStatus.ROUTING, START, f"from thread {next(messages)}", attempt=1)
+            claim, advanced(claim.record, OrderStatus.ROUTING, START, f"from thread {next(messages)}", attempt=1)
         ),
     )
 
     assert len([one for one in outcomes if isinstance(one, Claim)]) == 1
     assert len([one for one in outcomes if isinstance(one, LeaseLost)]) == 7
-    assert len(journal.read(claim.entry.order.order_id).events) == 2
+    assert len(journal.read(claim.record.order.order_id).events) == 2
 
 
 def test_an_append_whose_answer_was_lost_is_taken_once(stuttering: DynamoJournal, journal: DynamoJournal) -> None:
@@ -587,15 +589,15 @@ def test_an_append_whose_answer_was_lost_is_taken_once(stuttering: DynamoJournal
 
     after = stuttering.append(claim, routed(claim))
 
-    assert after.entry == journal.read(claim.entry.order.order_id)
-    assert len(after.entry.events) == 2
+    assert after.record == journal.read(claim.record.order.order_id)
+    assert len(after.record.events) == 2
 
 
 def test_an_append_repeated_after_the_lease_went_to_another_is_refused(journal: DynamoJournal, clock: Timeline) -> None:
     claim = journal.claim(created(journal).order_id)
     journal.append(claim, routed(claim))
     clock.wait(LEASE.total_seconds() + 1)
-    journal.claim(claim.entry.order.order_id)
+    journal.claim(claim.record.order.order_id)
 
     with pytest.raises(LeaseLost):
         journal.append(claim, routed(claim))
@@ -606,24 +608,24 @@ def test_an_attempts_error_is_kept_when_the_order_is_given_back(journal: DynamoJ
     claim = journal.append(claim, routed(claim))
     error = AttemptError(attempt=1, code=FailureCode.RATE_LIMITED, error="slower", timestamp=START)
 
-    journal.release(replace(claim, entry=replace(claim.entry, errors=(error,))))
+    journal.release(replace(claim, record=replace(claim.record, errors=(error,))))
 
-    again = journal.claim(claim.entry.order.order_id)
-    assert again.entry.errors == (error,)
-    assert again.entry.attempt_failed
+    again = journal.claim(claim.record.order.order_id)
+    assert again.record.errors == (error,)
+    assert again.record.attempt_failed
 
 
 def test_that_a_subscriber_lacks_an_event_is_kept_until_it_is_put_right(journal: DynamoJournal) -> None:
     claim = journal.claim(created(journal).order_id)
-    order_id = claim.entry.order.order_id
+    order_id = claim.record.order.order_id
 
     claim = journal.append(claim, replace(routed(claim), behind=True))
     assert journal.read(order_id).behind
     claim = journal.append(claim, replace(routed(claim), behind=False))
     assert not journal.read(order_id).behind
-    journal.release(replace(claim, entry=replace(claim.entry, behind=True)))
+    journal.release(replace(claim, record=replace(claim.record, behind=True)))
 
-    assert journal.claim(order_id).entry.behind
+    assert journal.claim(order_id).record.behind
 
 
 @pytest.mark.parametrize("closed", [False, True])
@@ -636,9 +638,9 @@ def test_a_release_whose_answer_was_lost_is_a_release(
 
     if closed:
         with pytest.raises(OrderClosed):
-            journal.claim(claim.entry.order.order_id)
+            journal.claim(claim.record.order.order_id)
     else:
-        assert not journal.claim(claim.entry.order.order_id).interrupted
+        assert not journal.claim(claim.record.order.order_id).interrupted
 
 
 @pytest.mark.parametrize("given_back", [False, True])
@@ -649,7 +651,7 @@ def test_a_release_after_the_lease_went_to_another_is_refused(
     if given_back:
         journal.release(slow)
     clock.wait(LEASE.total_seconds() + 1)
-    quick = journal.claim(slow.entry.order.order_id)
+    quick = journal.claim(slow.record.order.order_id)
 
     with pytest.raises(LeaseLost):
         journal.release(slow, closed=True)
@@ -659,11 +661,11 @@ def test_a_release_after_the_lease_went_to_another_is_refused(
 
 def test_a_journal_that_does_not_answer_is_unavailable(dynamodb: Any, clock: Timeline) -> None:
     journal = DynamoJournal(dynamodb, "no such table", "nor this one", clock, LEASE)
-    claim = Claim(accepted(an_order()), "owner", interrupted=False)
-    with_key = accepted(an_order(client_order_id="mine"))
+    claim = Claim(OrderRecord.accepted(an_order()), "owner", interrupted=False)
+    with_key = OrderRecord.accepted(an_order(client_order_id="mine"))
 
     for call in (
-        lambda: journal.create(claim.entry, "fingerprint"),
+        lambda: journal.create(claim.record, "fingerprint"),
         lambda: journal.create(with_key, "fingerprint"),
         lambda: journal.read(uuid4()),
         lambda: journal.claim(uuid4()),

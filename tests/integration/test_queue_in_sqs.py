@@ -4,9 +4,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from order_engine.adapters.order_queue import SqsOrderQueue, order_id_of
-from order_engine.aws import client
-from order_engine.errors import ServiceUnavailable
+from order_engine.adapters.aws import client
+from order_engine.adapters.queue import SqsOrderQueue, order_id_of
+from order_engine.domain.errors import ServiceUnavailable
 
 
 @pytest.fixture

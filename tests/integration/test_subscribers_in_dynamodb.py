@@ -10,19 +10,21 @@ from uuid import UUID, uuid4
 
 import pytest
 from order_engine import limits
-from order_engine.adapters.journal import DynamoJournal
-from order_engine.adapters.subscribers import LIFETIME, MOST_SUBSCRIBERS, PAGE_SIZE, PAGES, DynamoSubscribers
-from order_engine.delivery import CatchUp, Publisher
-from order_engine.errors import OutOfTime, ServiceUnavailable, TooManySubscribers, UnknownOrder
-from order_engine.orders import JournalEntry, Subscriber
+from order_engine.adapters.journal.journal import DynamoJournal
+from order_engine.adapters.journal.subscribers import LIFETIME, MOST_SUBSCRIBERS, PAGE_SIZE, PAGES, DynamoSubscribers
+from order_engine.domain.errors import OutOfTime, ServiceUnavailable, TooManySubscribers, UnknownOrder
+from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.record import OrderRecord
+from order_engine.domain.subscriber import Subscriber
 from order_engine.ports import Claim
-from order_engine.status import OrderStatus
+from order_engine.use_cases.notify import Notifier
+from order_engine.use_cases.publish import Publisher
 
 from tests.doubles.gate import Gate
-from tests.doubles.services import MemoryCatchUps, MemorySockets, Socket
+from tests.doubles.services import MemoryNotifyRequests, MemorySockets, Socket
 from tests.doubles.timeline import Timeline
 from tests.integration.conftest import CLIENT_ORDER_IDS, CONNECTIONS, JOURNAL, SUBSCRIBER_PAGES
-from tests.support.builders import START, a_subscriber, accepted, an_order
+from tests.support.builders import START, a_subscriber, advanced, an_order
 from tests.support.local_aws import AnswerLost, OneAtATime, counted_calls
 
 Item = dict[str, Any]
@@ -35,20 +37,20 @@ class Room:
         self.dynamodb = dynamodb
         self.journal = DynamoJournal(dynamodb, JOURNAL, CLIENT_ORDER_IDS, Timeline(), timedelta(seconds=25))
         self.subscribers = a_table_of_subscribers(dynamodb)
-        self.order_id: UUID = self.journal.create(accepted(an_order()), "fingerprint").order.order_id
+        self.order_id: UUID = self.journal.create(OrderRecord.accepted(an_order()), "fingerprint").order.order_id
         self.claim: Claim = self.journal.claim(self.order_id)
 
-    def append(self) -> JournalEntry:
-        """Appends an event; returns the entry with what the append saw."""
-        entry = self.claim.entry.advanced(OrderStatus.ROUTING, START, "Comparing prices", attempt=1)
-        self.claim = self.journal.append(self.claim, entry)
-        return self.claim.entry
+    def append(self) -> OrderRecord:
+        """Appends an event; returns the record with what the append saw."""
+        record = advanced(self.claim.record, OrderStatus.ROUTING, START, attempt=1)
+        self.claim = self.journal.append(self.claim, record)
+        return self.claim.record
 
     def fan_out(self) -> tuple[Subscriber, ...]:
         """Appends an event, and returns all that a publisher would then post it to."""
-        entry = self.append()
-        further = self.subscribers.turn(self.order_id, entry.sequence) if entry.crowded else ()
-        return (*entry.subscribers, *further)
+        record = self.append()
+        further = self.subscribers.fan_out(self.order_id, record.sequence) if record.crowded else ()
+        return (*record.subscribers, *further)
 
     def join(self, connection_id: str = "connection=", **changes: Any) -> Subscriber:
         return self.subscribers.join(a_subscriber(self.order_id, connection_id, **changes))
@@ -168,7 +170,7 @@ def test_the_first_twenty_are_kept_with_the_order_and_cost_three_calls_each(room
 
     assert {one.page for one in joined} == {0}
     assert set(room.append().subscribers) == set(joined)
-    assert not room.claim.entry.crowded
+    assert not room.claim.record.crowded
     assert calls == {("GetItem", JOURNAL): 20, ("UpdateItem", JOURNAL): 20, ("PutItem", CONNECTIONS): 20}
 
 
@@ -306,7 +308,7 @@ def test_a_page_that_expires_while_somebody_joins_it_is_made_anew(room: Room) ->
     subscriber = a_table_of_subscribers(Expires(room.dynamodb)).join(a_subscriber(room.order_id, "after"))
 
     assert subscriber.page == 1
-    assert room.subscribers.turn(room.order_id, 1) == (subscriber,)
+    assert room.subscribers.fan_out(room.order_id, 1) == (subscriber,)
 
 
 @pytest.mark.parametrize(("page", "places"), [(0, 1), (0, 5), (1, 1), (1, 5), (1, 20)])
@@ -377,14 +379,14 @@ def test_on_a_further_page_a_handover_before_the_turn_is_seen_by_the_turn(room: 
 
     assert room.subscribers.hand_over(subscriber, through=1)
 
-    assert room.subscribers.turn(room.order_id, 2) == (replace(subscriber, sent_through=1, live_after=1),)
+    assert room.subscribers.fan_out(room.order_id, 2) == (replace(subscriber, sent_through=1, live_after=1),)
 
 
 def test_on_a_further_page_a_turn_before_the_handover_refuses_it(room: Room) -> None:
     subscriber = room.join_page(1)
     room.append()
 
-    assert room.subscribers.turn(room.order_id, 2) == (subscriber,)
+    assert room.subscribers.fan_out(room.order_id, 2) == (subscriber,)
 
     assert not room.subscribers.hand_over(subscriber, through=1)
     assert room.subscribers.hand_over(subscriber, through=2)
@@ -415,7 +417,7 @@ def test_nothing_is_made_for_a_subscriber_whose_page_is_no_more(room: Room, page
 
     assert not room.subscribers.hand_over(stranger, through=1)
     assert room.subscribers.take_back([stranger]) == []
-    assert room.subscribers.turn(stranger.order_id, 1) == ()
+    assert room.subscribers.fan_out(stranger.order_id, 1) == ()
     room.subscribers.leave(stranger)
 
     assert room.kept(stranger) is None
@@ -439,7 +441,7 @@ def test_of_a_handover_and_a_fan_out_at_once_one_knows_of_the_other(room: Room, 
     for number in range(15):
         subscriber = room.join(f"connection-{number}")
         assert subscriber.page == page
-        sequence, start = room.claim.entry.sequence, threading.Barrier(2, timeout=10)
+        sequence, start = room.claim.record.sequence, threading.Barrier(2, timeout=10)
 
         def hand_over(
             subscriber: Subscriber = subscriber, sequence: int = sequence, start: threading.Barrier = start
@@ -462,23 +464,23 @@ def test_a_subscriber_sees_every_status_once_and_in_order_while_a_worker_publish
     clock, gate = Timeline(), Gate()
     connections = {name: Socket() for name in ("a", "b", "c")}
     sockets = MemorySockets(gate, connections)
-    publisher = Publisher(room.journal, room.subscribers, sockets, MemoryCatchUps(gate), clock)
-    notify = CatchUp(room.journal, room.subscribers, sockets, clock)
+    publisher = Publisher(room.journal, room.subscribers, sockets, MemoryNotifyRequests(gate), clock)
+    notify = Notifier(room.journal, room.subscribers, sockets, clock)
     for full in range(page):
         room.fill(full)
     watching = [room.join(name) for name in connections]
     start = threading.Barrier(len(watching) + 1, timeout=10)
 
-    def catch_up(subscriber: Subscriber) -> None:
+    def notifier(subscriber: Subscriber) -> None:
         start.wait()
-        notify.bring_up_to_date(subscriber)
+        notify.notify(subscriber)
 
     with ThreadPoolExecutor(len(watching)) as pool:
-        caught_up = [pool.submit(catch_up, subscriber) for subscriber in watching]
+        caught_up = [pool.submit(notifier, subscriber) for subscriber in watching]
         start.wait()
         for _ in range(20):
-            entry = room.claim.entry.advanced(OrderStatus.ROUTING, clock(), "Comparing prices", attempt=1)
-            room.claim = publisher.publish(room.claim, entry)
+            record = advanced(room.claim.record, OrderStatus.ROUTING, clock(), attempt=1)
+            room.claim = publisher.publish(room.claim, record)
         for future in caught_up:
             future.result()
 
@@ -494,7 +496,7 @@ def test_a_turn_returns_everybody_on_all_further_pages_and_nobody_of_the_first(r
     room.fill(0)
     joined = [room.join(f"further-{number}") for number in range(45)]
 
-    turned = room.subscribers.turn(room.order_id, 2)
+    turned = room.subscribers.fan_out(room.order_id, 2)
 
     assert set(turned) == set(joined)
     assert room.journal.read(room.order_id).sequence == 1
@@ -502,10 +504,10 @@ def test_a_turn_returns_everybody_on_all_further_pages_and_nobody_of_the_first(r
 
 def test_a_turn_that_is_repeated_or_late_changes_nothing_and_still_returns_everybody(room: Room) -> None:
     subscriber = room.join_page(1)
-    room.subscribers.turn(room.order_id, 5)
+    room.subscribers.fan_out(room.order_id, 5)
 
     for sequence in (5, 3):
-        assert room.subscribers.turn(room.order_id, sequence) == (subscriber,)
+        assert room.subscribers.fan_out(room.order_id, sequence) == (subscriber,)
 
     page = room.page_item(1)
     assert page is not None
@@ -522,14 +524,14 @@ def test_a_page_that_expires_while_it_is_turned_is_not_made_anew(room: Room) -> 
             room.dynamodb.delete_item(TableName=SUBSCRIBER_PAGES, Key=room.page_key(1))
             return room.dynamodb.update_item(**arguments)
 
-    assert a_table_of_subscribers(Expires(room.dynamodb)).turn(room.order_id, 2) == ()
+    assert a_table_of_subscribers(Expires(room.dynamodb)).fan_out(room.order_id, 2) == ()
     assert room.page_item(1) is None
 
 
 def test_an_order_without_further_pages_turns_nobody(room: Room) -> None:
     room.join()
 
-    assert room.subscribers.turn(room.order_id, 2) == ()
+    assert room.subscribers.fan_out(room.order_id, 2) == ()
 
 
 def test_the_pages_are_turned_only_while_there_is_time_for_each(room: Room) -> None:
@@ -537,7 +539,7 @@ def test_the_pages_are_turned_only_while_there_is_time_for_each(room: Room) -> N
     left = iter([limits.DYNAMODB, limits.DYNAMODB - 0.01])
 
     with limits.invocation(lambda: next(left)), pytest.raises(OutOfTime):
-        room.subscribers.turn(room.order_id, 2)
+        room.subscribers.fan_out(room.order_id, 2)
 
 
 # --- take back ------------------------------------------------------------------------------------------------
@@ -682,7 +684,7 @@ def test_who_could_not_leave_its_page_is_found_by_its_connection_still(room: Roo
 
 def test_subscribers_do_not_get_in_the_way_of_the_order(room: Room) -> None:
     room.join()
-    before = room.claim.entry.events
+    before = room.claim.record.events
 
     room.append()
     room.journal.release(room.claim, closed=True)
@@ -702,7 +704,7 @@ def test_subscribers_that_do_not_respond_are_unavailable(dynamodb: Any, page: in
         lambda: away.find("connection="),
         lambda: away.read(subscriber),
         lambda: away.hand_over(subscriber, 1),
-        lambda: away.turn(subscriber.order_id, 1),
+        lambda: away.fan_out(subscriber.order_id, 1),
         lambda: away.take_back([subscriber]),
         lambda: away.leave(subscriber),
     ):

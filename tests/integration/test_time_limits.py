@@ -9,16 +9,16 @@ from uuid import uuid4
 
 import pytest
 from order_engine import limits
-from order_engine.adapters.catch_ups import LambdaCatchUps
-from order_engine.adapters.journal import DynamoJournal
-from order_engine.adapters.order_queue import SqsOrderQueue
+from order_engine.adapters.aws import client
+from order_engine.adapters.journal.journal import DynamoJournal
+from order_engine.adapters.journal.subscribers import DynamoSubscribers
+from order_engine.adapters.notify_requests import LambdaNotifyRequests
+from order_engine.adapters.queue import SqsOrderQueue
 from order_engine.adapters.sockets import GatewaySockets
-from order_engine.adapters.subscribers import DynamoSubscribers
-from order_engine.aws import client
-from order_engine.errors import OutOfTime, ServiceUnavailable, SocketUnreachable
+from order_engine.domain.errors import OutOfTime, ServiceUnavailable, SocketUnreachable
 
 from tests.doubles.timeline import Timeline
-from tests.support.builders import a_subscriber, accepted, an_order
+from tests.support.builders import a_subscriber, an_order
 from tests.support.local_aws import black_hole, silent_service
 
 CONNECT = 0.5
@@ -42,15 +42,15 @@ def calls_at(url: str | None) -> dict[str, tuple[Callable[[], object], float, in
     journal = DynamoJournal(dynamodb, "journal", "keys", Timeline(), timedelta(seconds=25))
     subscribers = DynamoSubscribers(dynamodb, "connections", "pages", "journal")
     queue = SqsOrderQueue(client("sqs", url), f"{url}/queue/orders")
-    catch_ups = LambdaCatchUps(client("lambda", url), "notify")
+    notify_requests = LambdaNotifyRequests(client("lambda", url), "notify")
     sockets = GatewaySockets(client("apigatewaymanagementapi", url))
-    with_key = accepted(an_order(client_order_id="mine"))
+    with_key = OrderRecord.accepted(an_order(client_order_id="mine"))
     return {
         "journal": (lambda: journal.read(uuid4()), limits.DYNAMODB, 2),
         "journal, transaction": (lambda: journal.create(with_key, "fingerprint"), limits.DYNAMODB, 2),
         "subscribers": (lambda: subscribers.hand_over(SUBSCRIBER, 1), limits.DYNAMODB, 2),
         "queue": (lambda: queue.send(uuid4()), limits.QUEUE, 2),
-        "catch-ups": (lambda: catch_ups.request(SUBSCRIBER), limits.INVOKE, 1),
+        "catch-ups": (lambda: notify_requests.request(SUBSCRIBER), limits.INVOKE, 1),
         "sockets": (lambda: sockets.post("connection=", "{}"), limits.POST, 1),
     }
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import httpx
 import psutil
-from order_engine.adapters.mock_venues import VenueConditions, draw
-from order_engine.orders import VenueName
+from order_engine.adapters.mock_market.dice import VenueConditions, draw
+from order_engine.domain.swaps import VenueName
 from websockets.asyncio.client import connect
 
 from local.client import PATH
@@ -103,7 +103,7 @@ def _most_in_flight(orders: Sequence[Followed]) -> int:
 
 def _simulated_seconds(order: Followed, conditions: VenueConditions) -> float:
     """The venues' own time: the slower quote, and the swap on the venue that was chosen."""
-    fates = {venue: draw(conditions, order.order_id, 1, venue) for venue in VenueName}
+    fates = {venue: draw(conditions, order.order_id, "/1", venue) for venue in VenueName}
     chosen = next(message["venue"] for _, message in order.seen if message["status"] == "submitted")
     return max(fate.quote_seconds for fate in fates.values()) + fates[VenueName(chosen)].swap_seconds
 

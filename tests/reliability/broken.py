@@ -10,24 +10,16 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from order_engine.errors import HistoryUnavailable, LeaseHeld
-from order_engine.orders import (
-    Dead,
-    Ended,
-    JournalEntry,
-    Order,
-    Pending,
-    Quote,
-    Subscriber,
-    Transaction,
-    TransactionStatus,
-    Unknown,
-)
+from order_engine.domain.errors import HistoryUnavailable, LeaseHeld
+from order_engine.domain.order import Order
+from order_engine.domain.record import OrderRecord
+from order_engine.domain.subscriber import Subscriber
+from order_engine.domain.swaps import Dropped, Ended, InFlight, NotFound, Quote, Transaction, TransactionState
 from order_engine.ports import Claim
 
 from tests.doubles.gate import Service, outside
 from tests.doubles.journal import LEASE, MemoryJournal
-from tests.doubles.services import MemoryCatchUps, MemoryHistory, MemoryQueue
+from tests.doubles.services import MemoryHistory, MemoryNotifyRequests, MemoryQueue
 from tests.doubles.subscribers import MemorySubscribers
 from tests.doubles.tables import Key
 from tests.doubles.venues import HardVenue, ScriptedVenue
@@ -41,16 +33,16 @@ class NoLease(MemoryJournal):
         return Claim(self.read(order_id), "anybody", interrupted=False)
 
     @outside(Service.JOURNAL)
-    def append(self, claim: Claim, entry: JournalEntry) -> Claim:
+    def append(self, claim: Claim, record: OrderRecord) -> Claim:
         """Adds to whatever is there."""
-        there = self.tables.orders[entry.order.order_id]
-        there.entry = replace(entry, events=(*there.entry.events, entry.last), subscribers=())
-        return replace(claim, entry=replace(entry, subscribers=there.read().subscribers))
+        there = self.tables.orders[record.order.order_id]
+        there.record = replace(record, events=(*there.record.events, record.last), subscribers=())
+        return replace(claim, record=replace(record, subscribers=there.read().subscribers))
 
     @outside(Service.JOURNAL)
     def release(self, claim: Claim, closed: bool = False, not_before: datetime | None = None) -> None:
         """Nothing to give back."""
-        self.tables.orders[claim.entry.order.order_id].closed |= closed
+        self.tables.orders[claim.record.order.order_id].closed |= closed
 
 
 class NoExpiry(MemoryJournal):
@@ -75,20 +67,20 @@ class NeverInterrupted(MemoryJournal):
 class SubscribersFirst(MemoryJournal):
     """Reads who watches before it appends, not with it."""
 
-    def append(self, claim: Claim, entry: JournalEntry) -> Claim:
+    def append(self, claim: Claim, record: OrderRecord) -> Claim:
         """Two calls."""
-        before = self.read(entry.order.order_id).subscribers
-        claim = super().append(claim, entry)
-        return replace(claim, entry=replace(claim.entry, subscribers=before))
+        before = self.read(record.order.order_id).subscribers
+        claim = super().append(claim, record)
+        return replace(claim, record=replace(claim.record, subscribers=before))
 
 
 class ClosesWithTheLastEvent(MemoryJournal):
     """Nothing is owed any more as soon as the order is final."""
 
-    def append(self, claim: Claim, entry: JournalEntry) -> Claim:
+    def append(self, claim: Claim, record: OrderRecord) -> Claim:
         """Closes it."""
-        appended = super().append(claim, entry)
-        self.tables.orders[entry.order.order_id].closed = entry.is_final
+        appended = super().append(claim, record)
+        self.tables.orders[record.order.order_id].closed = record.is_final
         return appended
 
 
@@ -103,16 +95,16 @@ class NoBackOff(MemoryJournal):
 class ForgetsKeys(MemoryJournal):
     """A clientOrderId is nobody's."""
 
-    def _put_with_key(self, key: str, entry: JournalEntry, fingerprint: str) -> Key | None:
+    def _put_with_key(self, key: str, record: OrderRecord, fingerprint: str) -> Key | None:
         self.tables.keys.clear()
-        return super()._put_with_key(key, entry, fingerprint)
+        return super()._put_with_key(key, record, fingerprint)
 
 
 class NeverForgetsKeys(MemoryJournal):
     """A clientOrderId is its first order's for ever."""
 
-    def _put_with_key(self, key: str, entry: JournalEntry, fingerprint: str) -> Key | None:
-        holder = super()._put_with_key(key, entry, fingerprint)
+    def _put_with_key(self, key: str, record: OrderRecord, fingerprint: str) -> Key | None:
+        holder = super()._put_with_key(key, record, fingerprint)
         self.tables.keys[key] = replace(self.tables.keys[key], expires_at=2**40)
         return holder
 
@@ -156,28 +148,28 @@ class TakesNobodyBack(MemorySubscribers):
         return []
 
 
-class AsksNobody(MemoryCatchUps):
+class AsksNobody(MemoryNotifyRequests):
     """Notify is never invoked."""
 
-    def request(self, subscriber: Subscriber) -> None:
+    def send(self, subscriber: Subscriber) -> None:
         """Says that it is."""
 
 
 class ForgetsTheRow(MemoryHistory):
     """An outcome that PostgreSQL did not take is taken for written."""
 
-    def record(self, entry: JournalEntry) -> None:
+    def record(self, record: OrderRecord) -> None:
         """Says so."""
         with suppress(HistoryUnavailable):
-            super().record(entry)
+            super().record(record)
 
 
 class ForgetsTheEvents(MemoryHistory):
     """The first event is all that is written beside the row."""
 
-    def record(self, entry: JournalEntry) -> None:
+    def record(self, record: OrderRecord) -> None:
         """Half of it."""
-        super().record(entry)
+        super().record(record)
         self.rows.events = dict(list(self.rows.events.items())[:1])
 
 
@@ -193,27 +185,27 @@ class DropsWhatIsSentAnew(MemoryQueue):
 class SendsWhenItBuilds(ScriptedVenue):
     """The transaction is sent before it is journaled."""
 
-    def _build(self, order: Order, attempt: int, quote: Quote, min_amount_out: Decimal) -> Transaction:
-        transaction = super()._build(order, attempt, quote, min_amount_out)
-        self.submit(transaction, 0.0)
+    def _build(self, order: Order, quote: Quote, min_amount_out: Decimal, request_id: str) -> Transaction:
+        transaction = super()._build(order, quote, min_amount_out, request_id)
+        self.send(transaction, 0.0)
         return transaction
 
 
 class SaysDeadTooSoon(ScriptedVenue):
     """A retry without seeing to it that the earlier transaction is dead."""
 
-    def abandon(self, transaction: Transaction) -> Ended | Pending:
+    def abandon(self, transaction: Transaction) -> Ended | InFlight:
         """Only says so."""
-        return Dead()
+        return Dropped()
 
 
 class TakesUnknownForDead(HardVenue):
     """What nobody has seen is dead."""
 
-    def unseen(self) -> TransactionStatus:
+    def unseen(self) -> TransactionState:
         """As it seems."""
-        return Dead()
+        return Dropped()
 
-    def _status(self, transaction: Transaction, wait_seconds: float) -> TransactionStatus:
+    def _status(self, transaction: Transaction, wait_seconds: float) -> TransactionState:
         found = super()._status(transaction, wait_seconds)
-        return Dead() if isinstance(found, Unknown) else found
+        return Dropped() if isinstance(found, NotFound) else found

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from order_engine.adapters.subscribers import PAGE_SIZE
+from order_engine.adapters.journal.subscribers import PAGE_SIZE
 
 from tests.doubles.gate import Mode, Service
 from tests.doubles.lives import Visit

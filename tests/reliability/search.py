@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from order_engine.orders import Subscriber
+from order_engine.domain.subscriber import Subscriber
 
 from tests.chaos.world import Breach, Posted, Terms
 from tests.doubles.chain import Ledger
@@ -166,9 +166,9 @@ class Stage:
             subscriber = wanted[0]
             assert isinstance(subscriber, Subscriber)
             try:
-                self.platform.bring_up_to_date(subscriber)
+                self.platform.notify(subscriber)
             except (Killed, Exception):  # noqa: BLE001 - as Lambda does
-                self.platform.notify(subscriber, INVOCATION_RETRIES[0], 1)
+                self.platform.invoke_notify(subscriber, INVOCATION_RETRIES[0], 1)
 
     def run(self, works: Sequence[Callable[[], None]], choose: Chooser, preemptions: int, expiries: int) -> None:
         """Runs processes interleaved (see `run_tasks`); as often as `expiries`, time passes until leases run out. Then

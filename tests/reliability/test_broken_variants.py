@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from order_engine.execution import ExecutionPolicy
+from order_engine.domain.steps import Policy
 
 from tests.doubles.gate import Mode
 from tests.doubles.platform import Parts
@@ -90,6 +90,6 @@ def test_a_broken_variant_is_caught(variant: Variant) -> None:
 
 def test_failing_at_the_first_attempt_is_caught() -> None:
     """The policy is a part as well."""
-    parts = Parts(policy=ExecutionPolicy(max_attempts=1))
+    parts = Parts(policy=Policy(max_attempts=1))
     found = next(undisturbed(scenarios.TRANSIENT)(parts))
     assert "failed only after the last attempt" in {breach.rule for breach in found.breaches}

@@ -8,7 +8,7 @@ kept.
 """
 
 import pytest
-from order_engine.execution import ExecutionPolicy
+from order_engine import limits
 
 from tests.doubles.gate import Mode, Service, away, planned
 from tests.reliability import scenarios
@@ -47,7 +47,7 @@ def test_one_hang(scenario: Scenario) -> None:
     """Each call hangs for as long as its limit, a venue's for ever, and perhaps takes effect when nobody waits for it.
     No function runs out of time, no venue is asked with less than its limit left, and what would have been confirmed
     is."""
-    limit = ExecutionPolicy.venue_timeout_seconds
+    limit = limits.VENUE
     for call in calls(scenario):
         for mode in (mode for mode in (Mode.HANG, Mode.LATE) if telling(call, mode)):
             world = stage(scenario, planned({call.number: mode})).run()
@@ -133,5 +133,5 @@ def test_a_killed_workers_order_is_final_within_a_minute() -> None:
     for call in calls(scenarios.PLAIN):
         world = stage(scenarios.PLAIN, planned({call.number: Mode.KILL_AFTER})).run()
         (item,) = world.platform.tables.orders.values()
-        submitted = next(event for event in item.entry.events if event.status == "submitted")
-        assert (item.entry.last.timestamp - submitted.timestamp).total_seconds() < 60
+        submitted = next(event for event in item.record.events if event.status == "submitted")
+        assert (item.record.last.timestamp - submitted.timestamp).total_seconds() < 60

@@ -5,8 +5,15 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from order_engine.errors import AmountTooSmall, InsufficientLiquidity, RateLimited, TransactionTimeout, VenueUnavailable
-from order_engine.orders import Pending, Unknown
+from order_engine.domain.errors import (
+    AmountTooSmall,
+    InsufficientLiquidity,
+    RateLimited,
+    TransactionTimeout,
+    VenueUnavailable,
+)
+from order_engine.domain.events import Failed
+from order_engine.domain.swaps import InFlight, NotFound
 
 from tests.doubles.gate import Mode
 from tests.doubles.venues import Fate, Twist
@@ -47,17 +54,17 @@ ODD: dict[str, list[Twist]] = {
         raises(ZeroDivisionError("a bug of theirs")),
     ],
     "build": [raises(VenueUnavailable("away")), raises(RateLimited("slower")), raises(KeyError("a bug of theirs"))],
-    "submit": [
-        *(says(answer, acts) for answer in (Unknown(), Pending()) for acts in (False, True)),
+    "send": [
+        *(says(answer, acts) for answer in (NotFound(), InFlight()) for acts in (False, True)),
         *(
             raises(fault, acts)
             for fault in (TransactionTimeout("?"), VenueUnavailable("away"), RateLimited("slower"), ValueError("a bug"))
             for acts in (False, True)
         ),
     ],
-    "status": [says(Unknown()), says(Pending()), raises(VenueUnavailable("away")), raises(ValueError("a bug"))],
+    "status": [says(NotFound()), says(InFlight()), raises(VenueUnavailable("away")), raises(ValueError("a bug"))],
     "abandon": [
-        says(Pending()),
+        says(InFlight()),
         raises(TransactionTimeout("?")),
         raises(RateLimited("slower")),
         raises(ValueError("a bug")),
@@ -97,8 +104,8 @@ def test_an_odd_answer_and_a_fault(road: Scenario) -> None:
 @pytest.mark.parametrize("road", [scenarios.TIMEOUT_AFTER, scenarios.HARD_SLOW], ids=lambda road: str(road.name))
 def test_a_venue_is_pending_for_long(road: Scenario) -> None:
     """It can't say how a transaction stands for ten questions; nobody builds another one meanwhile."""
-    twists = {(method, nth): says(Pending()) for method in ("submit", "status", "abandon") for nth in range(1, 11)}
-    world = stage(replace(road, twists={**twists, ("submit", 1): says(Pending(), acts=True)})).run()
+    twists = {(method, nth): says(InFlight()) for method in ("send", "status", "abandon") for nth in range(1, 11)}
+    world = stage(replace(road, twists={**twists, ("send", 1): says(InFlight(), acts=True)})).run()
     assert world.breaches() == []
     assert world.status == "confirmed"
 
@@ -119,7 +126,8 @@ def test_an_answer_that_ends_the_order(twists: dict[tuple[str, int], Twist], cod
     world = stage(replace(scenarios.PLAIN, twists=twists)).run()
     (item,) = world.platform.tables.orders.values()
     assert world.breaches() == []
-    assert (item.entry.last.code, item.entry.attempt) == (code, 1)
+    assert isinstance(item.record.last, Failed)
+    assert (item.record.last.code, item.record.attempt) == (code, 1)
 
 
 @pytest.mark.parametrize("fate", [Fate.SHORT, Fate.DUST])
@@ -128,4 +136,5 @@ def test_a_settlement_below_the_floor(fate: Fate) -> None:
     world = stage(replace(scenarios.DUST, fates=(fate,))).run()
     (item,) = world.platform.tables.orders.values()
     assert world.breaches() == []
-    assert item.entry.last.code == "SETTLEMENT_MISMATCH"
+    assert isinstance(item.record.last, Failed)
+    assert item.record.last.code == "SETTLEMENT_MISMATCH"

@@ -22,13 +22,13 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 import pytest
-from order_engine.adapters.catch_ups import event_for
-from order_engine.adapters.journal import DynamoJournal
-from order_engine.adapters.order_queue import order_id_of
-from order_engine.adapters.subscribers import DynamoSubscribers
-from order_engine.engine import now
-from order_engine.orders import accepted
-from order_engine.status import OrderStatus
+from order_engine.adapters.journal.journal import DynamoJournal
+from order_engine.adapters.journal.subscribers import DynamoSubscribers
+from order_engine.adapters.notify_requests import event_for
+from order_engine.adapters.queue import order_id_of
+from order_engine.bootstrap import utc_now
+from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.record import OrderRecord
 from websockets.sync.client import ClientConnection, connect
 
 from local import processes
@@ -79,11 +79,11 @@ class World:
     def journal(self) -> DynamoJournal:
         outputs = self.sam.stack.outputs
         orders, keys = outputs["JournalTableName"], outputs["ClientOrderIdsTableName"]
-        return DynamoJournal(self.client("dynamodb"), orders, keys, now, timedelta(seconds=25))
+        return DynamoJournal(self.client("dynamodb"), orders, keys, utc_now, timedelta(seconds=25))
 
     def an_order(self) -> UUID:
         """An order in the journal whose message nobody has sent."""
-        return self.journal().create(accepted(sample_order(uuid4())), "none").order.order_id
+        return self.journal().create(OrderRecord.accepted(sample_order(uuid4())), "none").order.order_id
 
     def row(self, order_id: str | UUID) -> Any:
         """The order's row in PostgreSQL, waited for."""

@@ -2,17 +2,18 @@
 late, or twice."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from order_engine import limits
-from order_engine.delivery import Publisher
-from order_engine.errors import OrderEngineError
-from order_engine.execution import Executor
-from order_engine.orders import Subscriber
+from order_engine.domain.errors import OrderEngineError
+from order_engine.domain.subscriber import Subscriber
+from order_engine.domain.swaps import VenueName
+from order_engine.use_cases.execute import Executor
 
 from tests.doubles.gate import Service
 from tests.doubles.platform import FUNCTIONS, Letter, Platform
@@ -23,7 +24,7 @@ from tests.simulation.noise import Noise
 from tests.simulation.plan import Plan
 from tests.simulation.warm import Warm
 
-LAST_SECONDS = 0.3  # of an invocation, as in `order_engine.entrypoint`
+LAST_SECONDS = 0.3  # of an invocation, as in `order_engine.entrypoints.handler`
 _LATE_SECONDS = 30.0
 _KEPT_WARM = ("route_execute", "dead_letters")  # which have threads
 
@@ -83,25 +84,12 @@ class PlannedPlatform(Platform):
         self.handled[name] += 1
         return f"{name} #{self.handled[name]}"
 
-    def executor(self) -> Executor:
-        """See `Platform.executor`."""
+    def executor(self, posts: Pool | None = None, venues: Mapping[VenueName, Pool] | None = None) -> Executor:
+        """On the pools of the execution environment, which outlive an invocation."""
         thread = self.gate.timeline.thread
         assert thread
         assert isinstance(thread.run.environment, Warm)
-        warm = thread.run.environment
-        publisher = Publisher(
-            self.journal, self.subscribers, self.posts, self.catch_ups, self.gate.timeline, warm.posts
-        )
-        return Executor(
-            self.journal,
-            publisher,
-            self.queue,
-            self.history,
-            self.venues,
-            self.gate.timeline,
-            self.parts.policy,
-            warm.venues,
-        )
+        return super().executor(thread.run.environment.posts, thread.run.environment.venues)
 
     # --- what invocations are about ----------------------------------------------------------------------------------
 
@@ -143,10 +131,10 @@ class PlannedPlatform(Platform):
         self._about = self.subject(letter.order_id)
         super().bury(letter, tries)
 
-    def notify(self, wanted: Subscriber, delay: float, tries: int = 0) -> None:
-        """See `Platform.notify`."""
+    def invoke_notify(self, wanted: Subscriber, delay: float, tries: int = 0) -> None:
+        """See `Platform.invoke_notify`."""
         self._about = wanted.connection_id
-        super().notify(wanted, delay, tries)
+        super().invoke_notify(wanted, delay, tries)
 
     def connect(
         self, connection_id: str, order_id: str, after: int, socket: Socket, told: Callable[[bool], object]

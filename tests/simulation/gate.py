@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from order_engine import limits
-from order_engine.errors import HistoryUnavailable, ServiceUnavailable, SocketUnreachable, VenueUnavailable
+from order_engine.domain.errors import HistoryUnavailable, ServiceUnavailable, SocketUnreachable, VenueUnavailable
 
 from tests.doubles.gate import LIMITS, Gate, Service
 from tests.doubles.timeline import Killed
@@ -22,7 +22,7 @@ from tests.simulation.timeline import GreenTimeline
 R = TypeVar("R")
 
 VENUES = tuple(one for one in Service if one.is_a_venues)
-VENUE_SECONDS = 2.0  # the executor's limit for a venue's call (`ExecutionPolicy`)
+VENUE_SECONDS = 2.0  # the executor's limit for a venue's call (`Policy`)
 HUNG_SECONDS = 120.0  # after which a venue's call that hangs fails, long after everybody has given it up
 _LATER_SECONDS = 60.0  # what is late takes effect within
 _TYPICAL_SECONDS = 0.02  # what a call takes

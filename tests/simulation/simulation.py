@@ -21,7 +21,7 @@ from tests.simulation.plan import Plan
 from tests.simulation.timeline import GreenTimeline
 from tests.simulation.venue import PlannedMarket, PlannedVenue
 
-_BACK_OFF_SECONDS = 0.5  # before the second attempt, at the least (`ExecutionPolicy`)
+_BACK_OFF_SECONDS = 0.5  # before the second attempt, at the least (`Policy`)
 _LONGEST_SECONDS = 4 * 3600.0  # after the last era began: what goes on for longer never ends
 _AFTER_ALL = timedelta(seconds=600)  # long enough for everything that is on its way to the chain
 
@@ -102,7 +102,7 @@ class Simulation(World):
             item = self.tables.orders.get(order_id)
             if item is None:
                 return "nobody's"
-            number = self.by_amount[item.entry.order.amount_in].number
+            number = self.by_amount[item.record.order.amount_in].number
             self._times[number] += 1
             again = self._times[number]
             self._names[order_id] = f"o{number}" if again == 1 else f"o{number} ({again})"
@@ -110,4 +110,4 @@ class Simulation(World):
 
     def _poison(self, order_id: UUID) -> tuple[Service, int] | None:
         item = self.tables.orders.get(order_id)
-        return self.by_amount[item.entry.order.amount_in].poison if item else None
+        return self.by_amount[item.record.order.amount_in].poison if item else None

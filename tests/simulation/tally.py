@@ -37,9 +37,9 @@ class Tally:
         self.calls += world.gate.calls
         self.faults += world.gate.hits
         for item in orders:
-            statuses = [event.status.value for event in item.entry.events]
+            statuses = [event.status.value for event in item.record.events]
             self.moves.update(pairwise(statuses))
-            self.ends[str(item.entry.last.code or statuses[-1])] += 1
+            self.ends[str(getattr(item.record.last, "code", statuses[-1]))] += 1
         self.pages.update(one.page for one in world.tables.connections.values())
         self.answers.update(posted.status for posted in world.posted)
         self.invocations.update(world.planned.invocations)

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from order_engine.errors import FailureCode
-from order_engine.status import OrderStatus
+from order_engine.domain.errors import FailureCode
+from order_engine.domain.lifecycle import OrderStatus
 
 from tests.simulation.drawing import draw
 from tests.simulation.gate import Line

@@ -6,18 +6,19 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import NoReturn
 
-from order_engine.adapters.mock_chain import Execution
-from order_engine.amounts import floor_to_unit, price_of
-from order_engine.errors import (
+from order_engine.adapters.mock_market.chain import Execution
+from order_engine.domain.amounts import floor_to_unit, price_of
+from order_engine.domain.errors import (
     AmountTooSmall,
     InsufficientLiquidity,
     RateLimited,
     TransactionTimeout,
     VenueUnavailable,
 )
-from order_engine.orders import Order, Pending, Quote, Transaction, TransactionStatus, Unknown, VenueName
+from order_engine.domain.order import Order
+from order_engine.domain.swaps import InFlight, NotFound, Quote, Transaction, TransactionState, VenueName
 
-from tests.doubles.venues import Market, ScriptedVenue
+from tests.doubles.venues import Market, ScriptedVenue, attempt_of
 from tests.simulation.plan import Answer, Broadcast, Fate, OrderPlan
 
 _DECIMALS = 6  # tokenOut's: USDC
@@ -49,8 +50,8 @@ class PlannedVenue(ScriptedVenue):
 
     market: PlannedMarket
 
-    def _quote(self, order: Order, attempt: int) -> Quote:
-        answer = self.market.planned(order.amount_in, attempt).quotes[VENUES.index(self.name)]
+    def _quote(self, order: Order, request_id: str) -> Quote:
+        answer = self.market.planned(order.amount_in, attempt_of(request_id)).quotes[VENUES.index(self.name)]
         price = self.PRICES[self.name]
         share = order.amount_in / (_POOL + order.amount_in)
         amount_out = floor_to_unit(_POOL * price * share, _DECIMALS)
@@ -63,19 +64,19 @@ class PlannedVenue(ScriptedVenue):
             self._refuse(answer)
         return Quote(venue=self.name, price=price, fee=_FEE, price_impact_pct=impact, amount_out=amount_out)
 
-    def _build(self, order: Order, attempt: int, quote: Quote, min_amount_out: Decimal) -> Transaction:
-        answer = self.market.planned(order.amount_in, attempt).build
+    def _build(self, order: Order, quote: Quote, min_amount_out: Decimal, request_id: str) -> Transaction:
+        answer = self.market.planned(order.amount_in, attempt_of(request_id)).build
         if answer is not Answer.OK:
             self._refuse(answer)
         # A real transaction is another one whenever it is built again.
-        name = f"{order.order_id}/{attempt}/{self.name}/{self.market.called['build']}"
-        built = super()._build(order, attempt, quote, min_amount_out)
+        name = f"{request_id}/{self.name}/{self.market.called['build']}"
+        built = super()._build(order, quote, min_amount_out, request_id)
         valid_until = self.gate.timeline() + timedelta(seconds=self.market.validity)
         return built.model_copy(update={"tx_hash": name, "valid_until": valid_until})
 
-    def _submit(self, transaction: Transaction, wait_seconds: float) -> TransactionStatus:
+    def _send(self, transaction: Transaction, wait_seconds: float) -> TransactionState:
         market, timeline, tx_hash = self.market, self.gate.timeline, transaction.tx_hash
-        fate = market.planned(transaction.amount_in, transaction.attempt)
+        fate = market.planned(transaction.amount_in, attempt_of(transaction.request_id))
         market.sent[tx_hash] += 1
         match fate.broadcast:
             case Broadcast.UNAVAILABLE:
@@ -92,11 +93,11 @@ class PlannedVenue(ScriptedVenue):
                 raise TransactionTimeout(f"{self.name} did not respond in time")
             case Broadcast.LOST if market.sent[tx_hash] == 1:
                 timeline.wait(wait_seconds)
-                return Unknown()
+                return NotFound()
             case Broadcast.LOST_FOR_GOOD:
                 timeline.wait(wait_seconds)
-                return Pending()
-        found = self._over(lambda: self.chain.send(transaction, self._planned(transaction, fate), timeline()))
+                return InFlight()
+        found = self._chain_errors(lambda: self.chain.send(transaction, self._planned(transaction, fate), timeline()))
         market.seen_at.setdefault(tx_hash, timeline.seconds + fate.blind)
         if fate.broadcast is Broadcast.SHORT and tx_hash in self.chain.ledger.sent:
             self.chain.ledger.sent[tx_hash].ends_as = "landed"
@@ -107,9 +108,9 @@ class PlannedVenue(ScriptedVenue):
             raise TransactionTimeout(f"{self.name} did not respond in time")
         return self._await_end(transaction, found, wait_seconds)
 
-    def _status(self, transaction: Transaction, wait_seconds: float) -> TransactionStatus:
+    def _status(self, transaction: Transaction, wait_seconds: float) -> TransactionState:
         if self.market.seen_at.get(transaction.tx_hash, 0.0) > self.gate.timeline.seconds:
-            return Unknown()
+            return NotFound()
         return super()._status(transaction, wait_seconds)
 
     def _planned(self, transaction: Transaction, fate: Fate) -> Execution:

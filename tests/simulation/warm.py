@@ -4,9 +4,9 @@ import math
 from dataclasses import fields
 from typing import Any
 
-from order_engine.delivery import Publisher
-from order_engine.execution import Executor
-from order_engine.orders import VenueName
+from order_engine.domain.swaps import VenueName
+from order_engine.use_cases.execute import Executor
+from order_engine.use_cases.publish import Publisher
 
 from tests.doubles.pool import VirtualPool
 from tests.simulation.processes import Environment

@@ -1,15 +1,27 @@
 """Orders, quotes and the rest, ready-made: a test names only what it is about."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
-from order_engine.errors import FailureCode
-from order_engine.orders import AttemptError, JournalEntry, Order, Quote, Rejection, Subscriber, Transaction, VenueName
-from order_engine.orders import accepted as accepted
-from order_engine.status import OrderStatus
+from order_engine.domain.errors import FailureCode
+from order_engine.domain.events import (
+    AttemptError,
+    BuildingStarted,
+    Confirmed,
+    Failed,
+    RoutingStarted,
+    StatusEvent,
+    Submitted,
+)
+from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.order import Order
+from order_engine.domain.record import OrderRecord
+from order_engine.domain.subscriber import Subscriber
+from order_engine.domain.swaps import Quote, Rejection, Transaction, VenueName
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -45,7 +57,7 @@ def a_transaction(order: Order, attempt: int = 1, **changes: Any) -> Transaction
     fields: dict[str, Any] = {
         "tx_hash": f"tx-{order.order_id}-{attempt}",
         "order_id": order.order_id,
-        "attempt": attempt,
+        "request_id": f"{order.order_id}/{attempt}",
         "venue": VenueName.RAYDIUM,
         "token_in": order.token_in,
         "token_out": order.token_out,
@@ -58,43 +70,51 @@ def a_transaction(order: Order, attempt: int = 1, **changes: Any) -> Transaction
     return Transaction(**{**fields, **changes})
 
 
-def an_entry(through: OrderStatus = OrderStatus.PENDING, order: Order | None = None) -> JournalEntry:
-    """An order's entry after an undisturbed life up to a status; `failed` is a first attempt without liquidity."""
+_EVENTS: dict[OrderStatus, Callable[..., StatusEvent]] = {
+    OrderStatus.ROUTING: RoutingStarted,
+    OrderStatus.BUILDING: BuildingStarted,
+    OrderStatus.SUBMITTED: Submitted,
+    OrderStatus.CONFIRMED: Confirmed,
+    OrderStatus.FAILED: Failed,
+}
+
+
+def advanced(
+    record: OrderRecord, status: OrderStatus, at: datetime = START, attempt: int | None = None, **details: Any
+) -> OrderRecord:
+    """The record with one more event, whose details are plausible where they are not given."""
+    transaction = record.transaction or a_transaction(record.order)
+    sent = {"venue": transaction.venue, "tx_hash": transaction.tx_hash}
+    error = {"code": FailureCode.INSUFFICIENT_LIQUIDITY, "error": "too much"}
+    usual: dict[OrderStatus, dict[str, Any]] = {
+        OrderStatus.BUILDING: {"venue": VenueName.RAYDIUM, "quotes": (a_quote(),), "min_amount_out": Decimal(1482)},
+        OrderStatus.SUBMITTED: sent,
+        OrderStatus.CONFIRMED: {**sent, "executed_price": Decimal("148.900001"), "amount_out": Decimal("1489.00001")},
+        OrderStatus.FAILED: {**error, "attempts": record.errors},
+    }
+    fields = {"message": status.value, **usual.get(status, {}), **details}
+    return record.followed_by(_EVENTS[status](**record.header(at, attempt), **fields))
+
+
+def a_record(through: OrderStatus = OrderStatus.PENDING, order: Order | None = None) -> OrderRecord:
+    """An order's record after an undisturbed life up to a status; `failed` is a first attempt without liquidity."""
     order = order or an_order()
-    entry = accepted(order)
+    record = OrderRecord.accepted(order)
     at = [START + timedelta(milliseconds=250 * step) for step in range(1, 5)]
     if through is OrderStatus.PENDING:
-        return entry
-    entry = entry.advanced(OrderStatus.ROUTING, at[0], "Comparing prices", attempt=1)
+        return record
+    record = advanced(record, OrderStatus.ROUTING, at[0], attempt=1)
     if through is OrderStatus.ROUTING:
-        return entry
+        return record
     if through is OrderStatus.FAILED:
         error = AttemptError(attempt=1, code=FailureCode.INSUFFICIENT_LIQUIDITY, error="too much", timestamp=at[1])
-        failed = JournalEntry(order, entry.events, errors=(error,))
-        return failed.advanced(
-            OrderStatus.FAILED, at[1], "The order failed", code=error.code, error="too much", attempts=(error,)
-        )
-    raydium, meteora = a_quote(), a_quote(VenueName.METEORA, "1480.000001", fee=Decimal("0.002"))
-    floor = Decimal("1482.55")
-    entry = entry.advanced(
-        OrderStatus.BUILDING, at[1], "Building", venue=raydium.venue, quotes=(raydium, meteora), min_amount_out=floor
-    )
+        return advanced(replace(record, errors=(error,)), OrderStatus.FAILED, at[1])
+    quotes = (a_quote(), a_quote(VenueName.METEORA, "1480.000001", fee=Decimal("0.002")))
+    record = advanced(record, OrderStatus.BUILDING, at[1], quotes=quotes, min_amount_out=Decimal("1482.55"))
     if through is OrderStatus.BUILDING:
-        return entry
-    transaction = a_transaction(order)
-    entry = JournalEntry(order, entry.events, transaction=transaction)
-    sent: dict[str, Any] = {"venue": transaction.venue, "tx_hash": transaction.tx_hash}
-    entry = entry.advanced(OrderStatus.SUBMITTED, at[2], "Sent", **sent)
-    if through is OrderStatus.SUBMITTED:
-        return entry
-    return entry.advanced(
-        OrderStatus.CONFIRMED,
-        at[3],
-        "Swapped",
-        **sent,
-        executed_price=Decimal("148.900001"),
-        amount_out=Decimal("1489.00001"),
-    )
+        return record
+    record = advanced(replace(record, transaction=a_transaction(order)), OrderStatus.SUBMITTED, at[2])
+    return record if through is OrderStatus.SUBMITTED else advanced(record, OrderStatus.CONFIRMED, at[3])
 
 
 def a_rejection(venue: VenueName = VenueName.METEORA) -> Rejection:

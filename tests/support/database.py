@@ -3,8 +3,8 @@
 from typing import Any
 
 import psycopg
-from order_engine.orders import JournalEntry
-from order_engine.postgres import connect_to
+from order_engine.adapters.postgres import connect_to
+from order_engine.domain.record import OrderRecord
 
 Database = psycopg.Connection[dict[str, Any]]
 
@@ -29,18 +29,18 @@ class Connections:
             connection.close()
 
 
-def rows_of(database: Database, entry: JournalEntry) -> list[dict[str, Any]]:
+def rows_of(database: Database, record: OrderRecord) -> list[dict[str, Any]]:
     """The rows of an order."""
-    return database.execute("SELECT * FROM orders WHERE order_id = %s", [entry.order.order_id]).fetchall()
+    return database.execute("SELECT * FROM orders WHERE order_id = %s", [record.order.order_id]).fetchall()
 
 
-def row_of(database: Database, entry: JournalEntry) -> dict[str, Any]:
+def row_of(database: Database, record: OrderRecord) -> dict[str, Any]:
     """The one row of an order."""
-    (row,) = rows_of(database, entry)
+    (row,) = rows_of(database, record)
     return row
 
 
-def events_of(database: Database, entry: JournalEntry) -> list[dict[str, Any]]:
+def events_of(database: Database, record: OrderRecord) -> list[dict[str, Any]]:
     """The rows of an order's events."""
     query = "SELECT * FROM order_events WHERE order_id = %s ORDER BY sequence"
-    return database.execute(query, [entry.order.order_id]).fetchall()
+    return database.execute(query, [record.order.order_id]).fetchall()

@@ -126,9 +126,21 @@ def test_what_ships_knows_nothing_of_the_local_stack(path: Path) -> None:
 @pytest.mark.parametrize(
     ("function", "use_case", "needless"),
     [
-        ("submit", "submission", {"psycopg", "order_engine.adapters.mock_venues", "order_engine.execution"}),
-        ("ws_connect", "subscription", {"psycopg", "order_engine.adapters.mock_venues", "order_engine.execution"}),
-        ("notify", "catch_up", {"psycopg", "order_engine.adapters.mock_venues", "order_engine.execution"}),
+        (
+            "submit",
+            "submission",
+            {"psycopg", "order_engine.adapters.mock_market.venue", "order_engine.use_cases.execute"},
+        ),
+        (
+            "ws_connect",
+            "subscription",
+            {"psycopg", "order_engine.adapters.mock_market.venue", "order_engine.use_cases.execute"},
+        ),
+        (
+            "notify",
+            "notifier",
+            {"psycopg", "order_engine.adapters.mock_market.venue", "order_engine.use_cases.execute"},
+        ),
     ],
 )
 def test_a_function_loads_only_what_it_uses_also_once_it_is_put_together(

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import pytest
-from order_engine.adapters.order_queue import order_id_of
-from order_engine.batches import process_batch
-from order_engine.errors import BackingOff, LeaseHeld, LeaseLost, ServiceUnavailable, UnknownOrder
+from order_engine.adapters.queue import order_id_of
+from order_engine.domain.errors import BackingOff, LeaseHeld, LeaseLost, ServiceUnavailable, UnknownOrder
+from order_engine.entrypoints.batches import process_batch
 
 from tests.support.builders import START, LambdaContext, sqs_event
 

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from order_engine import engine, postgres
+from order_engine.adapters import postgres
 
 HOST = "order-engine.abc123.eu-central-1.rds.amazonaws.com"
 

@@ -7,17 +7,17 @@ from uuid import uuid4
 
 import pytest
 from order_engine import limits
-from order_engine.delivery import CONNECTING
-from order_engine.errors import SocketUnreachable, UnknownOrder
-from order_engine.orders import JournalEntry, Subscriber
-from order_engine.status import OrderStatus
+from order_engine.domain.errors import SocketUnreachable, UnknownOrder
+from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.record import OrderRecord
+from order_engine.domain.subscriber import CONNECTING, Subscriber
 
 from tests.doubles.gate import Gate, Mode, Service, Troubles
 from tests.doubles.platform import Platform
 from tests.doubles.services import Socket
 from tests.doubles.tables import OrderItem, Page, Tables
 from tests.doubles.timeline import Timeline
-from tests.support.builders import a_subscriber, accepted, an_entry, an_order
+from tests.support.builders import a_record, a_subscriber, advanced, an_order
 
 ON_EACH_PAGE = pytest.mark.parametrize("page", [0, 1])
 
@@ -25,14 +25,14 @@ ON_EACH_PAGE = pytest.mark.parametrize("page", [0, 1])
 class Room:
     """One order, its worker's claim, and those who watch; everything runs as a function's invocation."""
 
-    def __init__(self, entry: JournalEntry | None = None) -> None:
+    def __init__(self, record: OrderRecord | None = None) -> None:
         self.troubles = Troubles()
-        entry = entry or accepted(an_order())
-        self.order_id = entry.order.order_id
-        gate = Gate(Timeline(entry.last.timestamp), self.troubles)
+        record = record or OrderRecord.accepted(an_order())
+        self.order_id = record.order.order_id
+        gate = Gate(Timeline(record.last.timestamp), self.troubles)
         self.platform = Platform(gate, tables=Tables(page_size=10_000), by_hand=True)
         self.timeline = gate.timeline
-        self.platform.tables.orders[self.order_id] = OrderItem(entry)
+        self.platform.tables.orders[self.order_id] = OrderItem(record)
         self.claim = self.platform.journal.claim(self.order_id)
         self.publisher = self.platform.executor().publisher
 
@@ -51,8 +51,8 @@ class Room:
 
     def _publish(self) -> float:
         began = self.timeline.seconds
-        entry = self.claim.entry.advanced(OrderStatus.ROUTING, self.timeline(), "Comparing prices", attempt=1)
-        self.claim = self.publisher.publish(self.claim, entry)
+        record = advanced(self.claim.record, OrderStatus.ROUTING, self.timeline(), attempt=1)
+        self.claim = self.publisher.publish(self.claim, record)
         took = self.timeline.seconds - began
         self.timeline.wait(0.1)  # for what goes on aside, while the worker goes on
         return took
@@ -72,7 +72,7 @@ class Room:
     def notify(self, name: str, generation: int | None = None) -> None:
         """Notify, for the subscriber as it stands, or for an earlier generation."""
         wanted = self.kept.get(name) or a_subscriber(self.order_id, name)
-        self.run(lambda: self.platform.bring_up_to_date(replace(wanted, generation=generation or wanted.generation)))
+        self.run(lambda: self.platform.notify(replace(wanted, generation=generation or wanted.generation)))
 
     @property
     def kept(self) -> dict[str, Subscriber]:
@@ -80,7 +80,7 @@ class Room:
 
     @property
     def asked(self) -> list[str]:
-        return [one.connection_id for one in self.platform.catch_ups.requested]
+        return [one.connection_id for one in self.platform.notify_requests.requested]
 
     def calls(self, name: str) -> int:
         return sum(call.name == name for call, _ in self.platform.gate.story)
@@ -159,7 +159,7 @@ def test_however_many_sockets_hang_a_status_is_held_up_by_one_budget(room: Room)
     assert room.publish() < limits.POSTS + limits.TAKE_BACK + 0.1
 
     assert all(room.kept[f"{number}"].live_after is None for number in range(1, 500, 2))
-    assert not room.claim.entry.behind
+    assert not room.claim.record.behind
 
 
 @pytest.mark.parametrize("call", ["turn_page", "list_pages", "take_back", "request", "leave"])
@@ -187,9 +187,9 @@ def test_an_order_whose_subscriber_may_lack_an_event_is_behind_until_it_has_it(r
     slow = room.join("slow", live_after=1)
     slow.deaf = (0, 5)
     room.troubles.away = {Service.JOURNAL}
-    entry = room.claim.entry.advanced(OrderStatus.ROUTING, room.timeline(), "Comparing prices", attempt=1)
-    room.platform.tables.orders[room.order_id].entry = entry
-    watched = replace(entry, subscribers=tuple(room.kept.values()))
+    record = advanced(room.claim.record, OrderStatus.ROUTING, room.timeline(), attempt=1)
+    room.platform.tables.orders[room.order_id].record = record
+    watched = replace(record, subscribers=tuple(room.kept.values()))
 
     posted = room.run(lambda: room.publisher.post(watched))
     assert posted.behind
@@ -214,12 +214,12 @@ def test_a_subscriber_whose_catch_up_was_lost_is_asked_for_once_more(room: Room,
 
 def test_a_final_order_is_not_finished_before_everybody_is_asked_for(room: Room) -> None:
     room.join("behind", generation=2)
-    entry = replace(room.claim.entry, subscribers=tuple(room.kept.values()))
+    record = replace(room.claim.record, subscribers=tuple(room.kept.values()))
     room.troubles.away = {Service.NOTIFY}
-    assert room.run(lambda: room.publisher.finish(entry)).behind
+    assert room.run(lambda: room.publisher.finish(record)).behind
     room.troubles.away = set()
 
-    assert not room.run(lambda: room.publisher.finish(entry)).behind
+    assert not room.run(lambda: room.publisher.finish(record)).behind
     assert room.asked == ["behind"]
 
 
@@ -229,7 +229,7 @@ def test_a_final_order_is_not_finished_before_everybody_is_asked_for(room: Room)
 @ON_EACH_PAGE
 @pytest.mark.parametrize(("after", "sequences"), [(0, [1, 2, 3, 4, 5]), (2, [3, 4, 5]), (5, []), (9, [])])
 def test_whoever_joins_late_gets_what_it_has_not_had(page: int, after: int, sequences: list[int]) -> None:
-    room = Room(an_entry(OrderStatus.CONFIRMED))
+    room = Room(a_record(OrderStatus.CONFIRMED))
     socket = room.join("late", page, sent_through=after)
 
     room.notify("late")
@@ -247,8 +247,8 @@ def test_an_event_between_the_last_post_and_the_handover_is_posted_too(room: Roo
     def an_event_comes(_service: Service, name: str) -> None:
         if name == "hand_over" and not published:
             published.append(1)
-            entry = room.claim.entry.advanced(OrderStatus.ROUTING, room.timeline(), "in between", attempt=1)
-            room.claim = room.publisher.publish(room.claim, entry)
+            record = advanced(room.claim.record, OrderStatus.ROUTING, room.timeline(), attempt=1)
+            room.claim = room.publisher.publish(room.claim, record)
 
     room.platform.gate.before = an_event_comes
     room.notify("a")
@@ -279,7 +279,7 @@ def test_who_was_taken_back_once_more_meanwhile_is_served(room: Room, page: int)
 def test_what_is_not_known_is_left_alone(room: Room) -> None:
     room.notify("nobody")
     with pytest.raises(UnknownOrder):
-        room.run(lambda: room.platform.catch_up().bring_up_to_date(a_subscriber(uuid4())))
+        room.run(lambda: room.platform.notifier().notify(a_subscriber(uuid4())))
 
 
 @pytest.mark.parametrize("seconds", [0.3, 19.0])

@@ -13,10 +13,12 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from order_engine.adapters.mock_chain import Execution, InFlight, MockChain, refusal_of
-from order_engine.adapters.mock_venues import POOLS, Fate, Fault, MockVenue, VenueConditions, draw, luck_of, price
-from order_engine.amounts import decimal_places, floor_to_unit
-from order_engine.errors import (
+from order_engine.adapters.mock_market.chain import Execution, MockChain, Sent, refusal_of
+from order_engine.adapters.mock_market.dice import Fate, Fault, VenueConditions, draw, luck_of
+from order_engine.adapters.mock_market.pools import POOLS, price
+from order_engine.adapters.mock_market.venue import MockVenue
+from order_engine.domain.amounts import decimal_places, floor_to_unit
+from order_engine.domain.errors import (
     AmountTooSmall,
     InsufficientLiquidity,
     RateLimited,
@@ -24,18 +26,9 @@ from order_engine.errors import (
     TransactionTimeout,
     VenueUnavailable,
 )
-from order_engine.orders import (
-    Ended,
-    Landed,
-    Order,
-    Pending,
-    Quote,
-    Reverted,
-    Transaction,
-    Unknown,
-    VenueName,
-)
-from order_engine.tokens import TOKENS
+from order_engine.domain.order import Order
+from order_engine.domain.swaps import Ended, InFlight, Landed, NotFound, Quote, Reverted, Transaction, VenueName
+from order_engine.domain.tokens import TOKENS
 
 from tests.doubles.timeline import Timeline
 from tests.support.builders import START, a_quote, a_transaction, an_order
@@ -220,24 +213,24 @@ class LedgerInMemory:
 
     def __init__(self) -> None:
         self.sent: dict[str, Execution] = {}
-        self.standing: dict[str, InFlight | Ended] = {}
+        self.standing: dict[str, Sent | Ended] = {}
         self.away = False
 
-    def send(self, transaction: Transaction, execution: Execution, now: datetime) -> InFlight | Ended | Unknown:
+    def send(self, transaction: Transaction, execution: Execution, now: datetime) -> Sent | Ended | NotFound:
         self._reach()
         if transaction.tx_hash not in self.sent:
             assert transaction.valid_until
             lands_at = execution.lands_at if execution.lands_at <= transaction.valid_until else None
             ends_as = "reverted" if refusal_of(transaction, execution) else "landed"
             self.sent[transaction.tx_hash] = execution
-            self.standing[transaction.tx_hash] = InFlight(transaction.tx_hash, lands_at, ends_as)
+            self.standing[transaction.tx_hash] = Sent(transaction.tx_hash, lands_at, ends_as)
         return self.standing[transaction.tx_hash]
 
-    def look_up(self, tx_hash: str) -> InFlight | Ended | Unknown:
+    def look_up(self, tx_hash: str) -> Sent | Ended | NotFound:
         self._reach()
-        return self.standing.get(tx_hash, Unknown())
+        return self.standing.get(tx_hash, NotFound())
 
-    def land(self, transaction: InFlight) -> Ended:
+    def land(self, transaction: Sent) -> Ended:
         self._reach()
         execution = self.sent[transaction.tx_hash]
         landed = Landed(execution.amount_out, execution.executed_price)
@@ -259,7 +252,7 @@ def venue_on(
 def clock(monkeypatch: pytest.MonkeyPatch) -> Timeline:
     """A clock that moves only while the venue waits."""
     clock = Timeline()
-    monkeypatch.setattr("order_engine.adapters.mock_venues.time.sleep", clock.wait)
+    monkeypatch.setattr("order_engine.adapters.mock_market.venue.time.sleep", clock.wait)
     return clock
 
 
@@ -407,8 +400,8 @@ def test_a_swap_that_takes_longer_than_one_waits_is_pending(clock: Timeline) -> 
     venue = MockVenue(VenueName.RAYDIUM, cast(MockChain, LedgerInMemory()), clock, SLOW)
     transaction = built(an_order())
 
-    assert venue.submit(transaction, wait_seconds=3) == Pending()
-    assert venue.status(transaction, wait_seconds=1) == Pending()
+    assert venue.submit(transaction, wait_seconds=3) == InFlight()
+    assert venue.status(transaction, wait_seconds=1) == InFlight()
     assert clock() == START + timedelta(seconds=4)
     assert isinstance(venue.status(transaction, wait_seconds=8), Landed)
     assert clock() == START + timedelta(seconds=5)
@@ -430,9 +423,9 @@ def test_nobody_waits_for_a_swap_that_can_not_land_any_more(clock: Timeline) -> 
     venue = MockVenue(VenueName.RAYDIUM, cast(MockChain, LedgerInMemory()), clock, replace(SLOW, validity_seconds=2))
     transaction = venue.build(an_order(), 1, a_quote(), Decimal(1))
 
-    assert venue.submit(transaction, wait_seconds=8) == Pending()
+    assert venue.submit(transaction, wait_seconds=8) == InFlight()
     assert clock() == transaction.valid_until == START + timedelta(seconds=2)
-    assert venue.status(transaction, wait_seconds=8) == Pending()
+    assert venue.status(transaction, wait_seconds=8) == InFlight()
     assert clock() == transaction.valid_until
 
 
@@ -452,7 +445,7 @@ def test_a_submission_that_times_out_takes_no_longer_than_one_waits(
 
 
 def test_a_transaction_that_was_never_sent_is_unknown() -> None:
-    assert venue_on(LedgerInMemory()).status(built(an_order()), wait_seconds=1) == Unknown()
+    assert venue_on(LedgerInMemory()).status(built(an_order()), wait_seconds=1) == NotFound()
 
 
 UNRELIABLE = VenueConditions(quote_latency_ms=(0, 0), swap_latency_ms=(0, 0), error_rate=0.4, timeout_rate=0.4)

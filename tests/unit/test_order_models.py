@@ -1,4 +1,4 @@
-"""Orders, events and entries: frozen, and the same after a round trip over the wire."""
+"""Orders, events and records: frozen, and the same after a round trip over the wire."""
 
 import json
 from dataclasses import FrozenInstanceError
@@ -6,12 +6,23 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from order_engine.errors import FailureCode, IllegalTransition
-from order_engine.orders import AttemptError, Order, StatusEvent, Subscriber, Transaction, VenueName
-from order_engine.status import OrderStatus
+from order_engine.domain.errors import FailureCode, IllegalTransition
+from order_engine.domain.events import AttemptError, StatusEvent
+from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.order import Order
+from order_engine.domain.subscriber import Subscriber
+from order_engine.domain.swaps import Transaction, VenueName
 from pydantic import ValidationError
 
-from tests.support.builders import START, a_rejection, a_subscriber, a_transaction, accepted, an_entry, an_order
+from tests.support.builders import (
+    START,
+    a_record,
+    a_rejection,
+    a_subscriber,
+    a_transaction,
+    advanced,
+    an_order,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +40,7 @@ def test_an_order_survives_the_wire(order: Order) -> None:
 
 @pytest.mark.parametrize("status", OrderStatus)
 def test_every_event_of_an_orders_life_survives_the_wire(status: OrderStatus) -> None:
-    for event in an_entry(status).events:
+    for event in a_record(status).events:
         assert StatusEvent.model_validate_json(event.to_json()) == event
 
 
@@ -60,7 +71,7 @@ def test_an_amount_that_is_a_float_is_no_amount() -> None:
 
 
 def test_a_status_carries_what_the_wire_promises_for_it() -> None:
-    by_status = {event.status.value: json.loads(event.to_json()) for event in an_entry(OrderStatus.CONFIRMED).events}
+    by_status = {event.status.value: json.loads(event.to_json()) for event in a_record(OrderStatus.CONFIRMED).events}
     always = {"orderId", "sequence", "status", "attempt", "timestamp", "message"}
 
     assert {status: set(message) - always for status, message in by_status.items()} == {
@@ -74,7 +85,7 @@ def test_a_status_carries_what_the_wire_promises_for_it() -> None:
 
 
 def test_a_failed_status_says_why_and_how_each_attempt_ended() -> None:
-    message = json.loads(an_entry(OrderStatus.FAILED).last.to_json())
+    message = json.loads(a_record(OrderStatus.FAILED).last.to_json())
 
     assert (message["code"], message["error"]) == ("INSUFFICIENT_LIQUIDITY", "too much")
     assert [(attempt["attempt"], attempt["code"]) for attempt in message["attempts"]] == [(1, "INSUFFICIENT_LIQUIDITY")]
@@ -90,7 +101,7 @@ def test_a_message_is_never_edited() -> None:
 
 
 def test_a_field_of_a_later_release_is_ignored() -> None:
-    event = an_entry().last
+    event = a_record().last
 
     assert StatusEvent.model_validate({**event.model_dump(), "price": Decimal(1)}) == event
 
@@ -98,7 +109,7 @@ def test_a_field_of_a_later_release_is_ignored() -> None:
 def test_an_order_begins_as_pending_with_sequence_1_and_attempt_0() -> None:
     order = an_order(amount_in=Decimal("1E+2"))
 
-    event = accepted(order).last
+    event = OrderRecord.accepted(order).last
 
     assert (event.order_id, event.sequence, event.status, event.attempt) == (order.order_id, 1, "pending", 0)
     assert event.timestamp == order.created_at
@@ -106,47 +117,47 @@ def test_an_order_begins_as_pending_with_sequence_1_and_attempt_0() -> None:
 
 
 def test_sequences_count_up_without_gaps_whatever_the_attempts() -> None:
-    entry = an_entry(OrderStatus.SUBMITTED).advanced(OrderStatus.ROUTING, START, "again", attempt=2)
+    record = a_record(OrderStatus.SUBMITTED).advanced(OrderStatus.ROUTING, START, attempt=2)
 
-    assert [event.sequence for event in entry.events] == [1, 2, 3, 4, 5]
-    assert [event.attempt for event in entry.events] == [0, 1, 1, 1, 2]
+    assert [event.sequence for event in record.events] == [1, 2, 3, 4, 5]
+    assert [event.attempt for event in record.events] == [0, 1, 1, 1, 2]
 
 
 def test_a_step_without_an_attempt_belongs_to_the_current_one() -> None:
-    entry = an_entry(OrderStatus.ROUTING).advanced(OrderStatus.ROUTING, START, "again", attempt=2)
+    record = a_record(OrderStatus.ROUTING).advanced(OrderStatus.ROUTING, START, attempt=2)
 
-    assert entry.advanced(OrderStatus.BUILDING, START, "Building", rejected=(a_rejection(),)).attempt == 2
+    assert advanced(record, OrderStatus.BUILDING, START, rejected=(a_rejection(),)).attempt == 2
 
 
 def test_an_entry_takes_no_move_that_the_lifecycle_does_not_have() -> None:
     with pytest.raises(IllegalTransition):
-        an_entry(OrderStatus.CONFIRMED).advanced(OrderStatus.ROUTING, START, "again")
+        a_record(OrderStatus.CONFIRMED).advanced(OrderStatus.ROUTING, START)
 
 
 def test_an_attempt_has_failed_once_it_has_an_error_of_its_number() -> None:
-    entry = an_entry(OrderStatus.ROUTING)
+    record = a_record(OrderStatus.ROUTING)
     error = AttemptError(attempt=1, code=FailureCode.RATE_LIMITED, error="slower", timestamp=START)
-    failed = type(entry)(entry.order, entry.events, errors=(error,))
+    failed = type(record)(record.order, record.events, errors=(error,))
 
-    assert not entry.attempt_failed
+    assert not record.attempt_failed
     assert failed.attempt_failed
-    assert not failed.advanced(OrderStatus.ROUTING, START, "again", attempt=2).attempt_failed
+    assert not advanced(failed, OrderStatus.ROUTING, START, attempt=2).attempt_failed
 
 
 def test_the_newest_event_of_a_status_is_found() -> None:
-    entry = an_entry(OrderStatus.BUILDING).advanced(OrderStatus.ROUTING, START, "again", attempt=2)
-    routing = entry.event_of(OrderStatus.ROUTING)
+    record = a_record(OrderStatus.BUILDING).advanced(OrderStatus.ROUTING, START, attempt=2)
+    routing = record.event_of(OrderStatus.ROUTING)
 
     assert routing is not None
     assert routing.attempt == 2
-    assert entry.event_of(OrderStatus.CONFIRMED) is None
+    assert record.event_of(OrderStatus.CONFIRMED) is None
 
 
 def test_a_subscriber_is_found_by_its_connection() -> None:
     order = an_order()
     here, there = a_subscriber(order.order_id, "here"), a_subscriber(order.order_id, "there")
-    entry = accepted(order)
-    watched = type(entry)(order, entry.events, subscribers=(here, there))
+    record = OrderRecord.accepted(order)
+    watched = type(record)(order, record.events, subscribers=(here, there))
 
     assert watched.subscriber("there") == there
     assert watched.subscriber("nowhere") is None

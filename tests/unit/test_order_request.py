@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from order_engine.errors import InvalidRequest
-from order_engine.submission import MAX_BODY_BYTES, OrderRequest, fingerprint_of, parse_request
-from order_engine.tokens import TOKENS
+from order_engine.domain.errors import InvalidRequest
+from order_engine.domain.tokens import TOKENS
+from order_engine.entrypoints.order_body import MAX_BODY_BYTES, OrderRequest, parse_request
+from order_engine.use_cases.submit import fingerprint_of
 
 ENOUGH = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": 10}
 SOL_MINT = TOKENS["SOL"].mint

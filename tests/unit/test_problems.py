@@ -4,7 +4,7 @@ import json
 from http import HTTPStatus
 
 import pytest
-from order_engine.errors import (
+from order_engine.domain.errors import (
     AcceptanceUnknown,
     ClientOrderIdReused,
     FieldError,
@@ -13,7 +13,7 @@ from order_engine.errors import (
     RequestRefused,
     TooManySubscribers,
 )
-from order_engine.problems import problem_response
+from order_engine.entrypoints.problems import problem_response
 
 
 def test_a_problem_says_its_type_title_status_detail_code_and_fields() -> None:

@@ -6,9 +6,9 @@ from itertools import permutations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from order_engine.adapters.mock_venues import POOLS, price
-from order_engine.amounts import decimal_places
-from order_engine.errors import (
+from order_engine.adapters.mock_market.pools import POOLS, price
+from order_engine.domain.amounts import decimal_places
+from order_engine.domain.errors import (
     AmountTooSmall,
     ExecutionError,
     InsufficientLiquidity,
@@ -18,9 +18,9 @@ from order_engine.errors import (
     SlippageExceeded,
     VenueUnavailable,
 )
-from order_engine.orders import Quote, VenueName
-from order_engine.routing import Answer, choose
-from order_engine.tokens import TOKENS
+from order_engine.domain.routing import Answer, choose
+from order_engine.domain.swaps import Quote, VenueName
+from order_engine.domain.tokens import TOKENS
 
 from tests.support.builders import a_quote, an_order
 

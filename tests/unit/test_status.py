@@ -3,8 +3,8 @@
 from itertools import product
 
 import pytest
-from order_engine.errors import IllegalTransition
-from order_engine.status import FINAL, TRANSITIONS, OrderStatus, check_transition
+from order_engine.domain.errors import IllegalTransition
+from order_engine.domain.lifecycle import FINAL, TRANSITIONS, OrderStatus, check_transition
 
 # Written out once more, so that a change of the table is a change of this test too.
 LEGAL = {

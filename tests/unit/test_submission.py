@@ -1,10 +1,10 @@
 """Accepting an order: journaled, queued, and the same answer for the same key."""
 
 import pytest
-from order_engine.errors import AcceptanceUnknown, ClientOrderIdReused, NothingAccepted, RequestRefused
-from order_engine.orders import Order
-from order_engine.status import OrderStatus
-from order_engine.submission import OrderRequest
+from order_engine.domain.errors import AcceptanceUnknown, ClientOrderIdReused, NothingAccepted, RequestRefused
+from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.order import Order
+from order_engine.entrypoints.order_body import OrderRequest
 
 from tests.doubles.gate import Gate, Mode, Service, Troubles
 from tests.doubles.platform import Platform
@@ -25,7 +25,7 @@ class Door:
 
     @property
     def queued(self) -> list[Order]:
-        return [self.orders[order_id].entry.order for order_id, _ in self.platform.queue.sent]
+        return [self.orders[order_id].record.order for order_id, _ in self.platform.queue.sent]
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def door() -> Door:
 def test_an_accepted_order_is_journaled_as_pending_and_queued_once(door: Door) -> None:
     order = door.submit()
 
-    entry = door.platform.journal.read(order.order_id)
-    assert (entry.order, entry.status, entry.sequence) == (order, OrderStatus.PENDING, 1)
+    record = door.platform.journal.read(order.order_id)
+    assert (record.order, record.status, record.sequence) == (order, OrderStatus.PENDING, 1)
     assert (door.now() - order.created_at).total_seconds() < 0.1
     assert door.queued == [order]
     assert door.submit().order_id != order.order_id
@@ -54,7 +54,7 @@ def test_a_repeated_key_gives_the_same_answer_and_queues_the_order_again(door: D
 def test_a_final_order_is_not_queued_again(door: Door) -> None:
     first = door.submit("mine")
     item = door.orders[first.order_id]
-    item.entry = item.entry.advanced(OrderStatus.FAILED, door.now(), "The order failed")
+    item.record = advanced(item.record, OrderStatus.FAILED, door.now())
 
     assert door.submit("mine") == first
     assert door.queued == [first]

@@ -3,14 +3,14 @@
 from typing import Any
 
 import pytest
-from order_engine.errors import InvalidRequest, RequestRefused, ServiceUnavailable
-from order_engine.orders import Subscriber
+from order_engine.domain.errors import InvalidRequest, RequestRefused, ServiceUnavailable
+from order_engine.domain.subscriber import Subscriber
 
 from tests.doubles.gate import Mode, Service, Troubles
 from tests.doubles.platform import Platform
 from tests.doubles.services import Socket
 from tests.doubles.tables import Tables
-from tests.support.builders import accepted, an_order
+from tests.support.builders import an_order
 
 NAME = "connection="
 
@@ -22,7 +22,7 @@ class Door:
         self.troubles = Troubles()
         self.platform = Platform(tables=Tables(page_size=page_size), by_hand=True)
         self.platform.gate.faults = self.troubles
-        self.order = self.platform.journal.create(accepted(an_order()), "").order
+        self.order = self.platform.journal.create(OrderRecord.accepted(an_order()), "").order
         self.subscription = self.platform.subscription()
         self.socket = self.platform.sockets[NAME] = Socket()
 
@@ -38,7 +38,7 @@ class Door:
 
     @property
     def asked(self) -> list[Subscriber]:
-        return self.platform.catch_ups.requested
+        return self.platform.notify_requests.requested
 
     @property
     def answers(self) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The token table, and what a request may call a token."""
 
 import pytest
-from order_engine.tokens import NATIVE, TOKENS, resolve
+from order_engine.domain.tokens import NATIVE, TOKENS, resolve
 
 
 @pytest.mark.parametrize("symbol", sorted(TOKENS))

@@ -11,17 +11,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import ParamSpec, TypeVar
 
-from order_engine.errors import OutOfTime
+from order_engine.domain.errors import OutOfTime
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Seconds. `order_engine.aws.client` derives its time-outs from them.
+# Seconds. `order_engine.adapters.aws.client` derives its time-outs from them.
 DYNAMODB = 5.0
 QUEUE = 5.0
 INVOKE = 1.5
 POST = 1.25
 HISTORY = 3.0
+QUOTE = 2.0
+VENUE = 2.0  # to build, look up or abandon a transaction
+CONFIRMATION = 5.0  # for all waiting of one delivery; the call that waits may take VENUE longer
 
 # Seconds for all posts of one status together, and then for taking back the subscribers that were not reached.
 POSTS = 2.25
@@ -52,6 +55,6 @@ def require(service: str, seconds: float) -> None:
         raise OutOfTime(f"{service}: a call may take {seconds:g} s, and {max(left, 0):.1f} s are left")
 
 
-def submit(pool: Executor, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+def run_in(pool: Executor, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
     """Runs a call on a pool's thread, bounded by this invocation too."""
     return pool.submit(copy_context().run, lambda: call(*args, **kwargs))

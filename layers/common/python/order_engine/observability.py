@@ -13,8 +13,8 @@ from uuid import UUID
 from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
-from order_engine.orders import JournalEntry, StatusEvent
-from order_engine.status import OrderStatus
+from order_engine.domain.events import Confirmed, Failed, StatusEvent
+from order_engine.domain.record import OrderRecord
 
 NAMESPACE = "OrderEngine"
 # On AWS the stack's name, so that two stacks in one account don't count into the same metrics.
@@ -28,7 +28,7 @@ metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
 
 
 @contextmanager
-def about(order_id: UUID | str) -> Iterator[None]:
+def log_context(order_id: UUID | str) -> Iterator[None]:
     """Puts the order's id on every line that is logged inside. Not to be nested: Powertools takes the key away at the
     end, even where it was there before."""
     with logger.append_context_keys(orderId=str(order_id)):
@@ -47,14 +47,14 @@ def count_by(name: str, dimension: str, value: str) -> None:
         metric.add_dimension(name=dimension, value=value)
 
 
-def count_outcome(entry: JournalEntry) -> None:
+def count_outcome(record: OrderRecord) -> None:
     """Counts a final order: how it ended, where, and how long it took since it was accepted."""
-    last = entry.last
-    if last.status is OrderStatus.CONFIRMED and last.venue:
+    last = record.last
+    if isinstance(last, Confirmed):
         count_by("OrdersConfirmed", "venue", last.venue)
-    if last.status is OrderStatus.FAILED and last.code:
+    if isinstance(last, Failed):
         count_by("OrdersFailed", "code", last.code)
-    elapsed = last.timestamp - entry.order.created_at
+    elapsed = last.timestamp - record.order.created_at
     count("TimeToFinal", elapsed.total_seconds() * 1000, MetricUnit.Milliseconds)
 
 

@@ -1,8 +1,8 @@
 """What the use cases need from the outside, as Protocols; adapters need not inherit from them.
 
-Every method of every port may raise ServiceUnavailable when its service does not answer; where a call can have
-taken effect although its answer was lost, the caller must bear its being repeated. Every call has a limit
-(`order_engine.limits`), and raises OutOfTime instead of beginning when that exceeds what is left of the invocation.
+Every method may raise ServiceUnavailable if its service does not respond. The call may have taken effect all the same,
+so a caller must be able to repeat it. Every call has a limit (`order_engine.limits`); it raises OutOfTime instead of
+starting when the limit exceeds what is left of the invocation.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,17 +12,10 @@ from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
-from order_engine.orders import (
-    Ended,
-    JournalEntry,
-    Order,
-    Pending,
-    Quote,
-    Subscriber,
-    Transaction,
-    TransactionStatus,
-    VenueName,
-)
+from order_engine.domain.order import Order
+from order_engine.domain.record import OrderRecord
+from order_engine.domain.subscriber import Subscriber
+from order_engine.domain.swaps import Ended, InFlight, Quote, Transaction, TransactionState, VenueName
 
 Clock = Callable[[], datetime]  # aware, UTC
 
@@ -31,129 +24,131 @@ KEY_LIFETIME = timedelta(days=30)
 
 
 class Venue(Protocol):
-    """A place to swap. A call may hang: the executor has a limit of its own for each. But it keeps one of the venue's
-    threads until it ends, so an adapter's own time-outs have to end it, within a minute or so."""
+    """A place to swap. Every call has our own limit, but a call that hangs keeps one of the venue's threads: an
+    adapter's own timeouts must end it within a minute or so.
+
+    `request_id` names what an attempt asks for (in FIX: QuoteReqID). A repeated attempt repeats it.
+    """
 
     @property
     def name(self) -> VenueName:
         """The venue's name on the wire."""
 
-    def quote(self, order: Order, attempt: int) -> Quote:
-        """What the order would give now. Raises an ExecutionError."""
+    def quote(self, order: Order, request_id: str) -> Quote:
+        """Return what the order would give now. Raises an ExecutionError."""
 
-    def build(self, order: Order, attempt: int, quote: Quote, min_amount_out: Decimal) -> Transaction:
-        """The signed transaction, which is not sent, so that it can be journaled before. Raises an ExecutionError."""
+    def build(self, order: Order, quote: Quote, min_amount_out: Decimal, request_id: str) -> Transaction:
+        """Return the signed transaction without sending it: it is journaled first. Raises an ExecutionError."""
 
-    def submit(self, transaction: Transaction, wait_seconds: float) -> TransactionStatus:
-        """Sends it, and waits for its end, `wait_seconds` at most. The same transaction may be sent again.
+    def send(self, transaction: Transaction, wait_seconds: float) -> TransactionState:
+        """Send the transaction, and wait up to `wait_seconds` for its end. Sending it again is harmless.
 
-        Raises TransactionTimeout when it is unknown whether it arrived, VenueUnavailable or RateLimited."""
+        Raises TransactionTimeout if it may have arrived, VenueUnavailable or RateLimited."""
 
-    def status(self, transaction: Transaction, wait_seconds: float) -> TransactionStatus:
-        """How the transaction stands; while it is pending, waits for its end, `wait_seconds` at most."""
+    def status(self, transaction: Transaction, wait_seconds: float) -> TransactionState:
+        """Look the transaction up; while it is in flight, wait up to `wait_seconds` for its end."""
 
-    def abandon(self, transaction: Transaction) -> Ended | Pending:
-        """Makes sure that a transaction which has not landed never will, or says that this can't be known yet.
+    def abandon(self, transaction: Transaction) -> Ended | InFlight:
+        """See to it that a transaction which has not landed never will, or say that this can't be known yet.
 
-        Pending is an ordinary answer until the transaction's validity has passed, on Solana for 60 to 90 s; the caller
-        asks again later, and only Dead allows it to build another transaction."""
+        InFlight is an ordinary result until the transaction's validity has passed, on Solana for 60 to 90 s. The caller
+        asks again later; only Dropped allows it to build another transaction."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A lease on an order. `interrupted`: its last holder did not give the lease back, so it died or was stopped."""
+    """A lease on an order. `interrupted`: its last holder did not release it, so it crashed or was stopped."""
 
-    entry: JournalEntry
+    record: OrderRecord
     owner: str
     interrupted: bool
 
 
 class Journal(Protocol):
-    """The orders and their events; the truth that a worker resumes from."""
+    """The orders and their events: the source of truth, from which a worker resumes."""
 
-    def create(self, entry: JournalEntry, fingerprint: str) -> JournalEntry:
-        """Writes a new order and returns its entry; or, if its clientOrderId is taken by an order of the same
-        fingerprint, returns that one's entry and writes nothing. Order and key are written together or not at all.
+    def create(self, record: OrderRecord, fingerprint: str) -> OrderRecord:
+        """Write a new order and return its record. If its clientOrderId is taken by an order of the same fingerprint,
+        return that one's record and write nothing. Order and key are written together or not at all.
 
         A key is taken for KEY_LIFETIME from its order's acceptance, and an order is kept for longer than that.
         Raises ClientOrderIdReused if the key is taken by an order with another fingerprint."""
 
-    def read(self, order_id: UUID) -> JournalEntry:
-        """The entry as it stands (consistent). Raises UnknownOrder."""
+    def read(self, order_id: UUID) -> OrderRecord:
+        """Return the record (consistent read). Raises UnknownOrder."""
 
     def withdraw(self, order_id: UUID) -> bool:
-        """Deletes an order that no worker has touched. True if it is gone then; False if a worker has it, or had it,
-        and the order stays."""
+        """Delete an order that no worker has claimed. Return False, and keep it, if a worker has or had it."""
 
     def claim(self, order_id: UUID) -> Claim:
-        """Takes the lease. Raises UnknownOrder, OrderClosed, LeaseHeld, or BackingOff."""
+        """Take the lease. Raises UnknownOrder, OrderClosed, LeaseHeld or BackingOff."""
 
-    def append(self, claim: Claim, entry: JournalEntry) -> Claim:
-        """Writes the entry's last event, transaction, errors and `behind`; returns it with the subscribers of that
+    def append(self, claim: Claim, record: OrderRecord) -> Claim:
+        """Write the record's last event, transaction, errors and `behind`. Return it with the subscribers of that
         moment and whether it is crowded.
 
         Raises LeaseLost if the lease is another's or the event is not the next one."""
 
     def release(self, claim: Claim, closed: bool = False, not_before: datetime | None = None) -> None:
-        """Writes the entry's errors and `behind`, and gives the lease back. With `closed`, nothing is owed any more for
-        this order; with `not_before`, it can't be claimed until then, however many messages it has.
+        """Write the record's errors and `behind`, and release the lease. With `closed` nothing is owed for the order
+        any more; with `not_before` it can't be claimed until then, however many messages it has.
 
         Raises LeaseLost."""
 
 
 class Subscribers(Protocol):
-    """Who watches what, in pages of an order. A page is one item: whatever happens to it excludes everything else, and
-    a crowd beyond the order's own item (page 0) costs that item nothing."""
+    """Who watches which order, in pages. A page is one item: all writes to it exclude each other, and a crowd on the
+    further pages costs the order's own item (page 0) nothing."""
 
     def join(self, subscriber: Subscriber) -> Subscriber:
-        """Keeps a new subscriber, and returns it with its page. Raises UnknownOrder, or TooManySubscribers; neither
-        refusal writes anything."""
+        """Keep a new subscriber and return it with its page. Raises UnknownOrder or TooManySubscribers; neither refusal
+        writes anything."""
 
     def find(self, connection_id: str) -> Subscriber | None:
-        """Where the subscriber of a connection is kept: its order, page and connection count, the rest does not."""
+        """Return the subscriber of a connection, of which only order, page and connection are valid."""
 
     def read(self, subscriber: Subscriber) -> Subscriber | None:
-        """The subscriber as it stands (consistent); None if it is no longer kept."""
+        """Return the subscriber as it is stored (consistent read); None if it is not kept any more."""
 
     def hand_over(self, subscriber: Subscriber, through: int) -> bool:
-        """Makes the publisher the writer after event `through`, if no later event was fanned out on the subscriber's
-        page and its generation is unchanged; False if not, and nothing has changed."""
+        """Make the publisher the writer after event `through`. Return False, and change nothing, if a later event was
+        fanned out on the subscriber's page or its generation changed."""
 
-    def turn(self, order_id: UUID, sequence: int) -> tuple[Subscriber, ...]:
-        """Marks event `sequence` as fanned out on every page but page 0; returns the subscribers of each page as they
-        were at that moment. Who is handed over later on such a page has had the event from `notify`."""
+    def fan_out(self, order_id: UUID, sequence: int) -> tuple[Subscriber, ...]:
+        """Mark event `sequence` as fanned out on every page but page 0. Return the subscribers of each page at that
+        moment; one that is handed over later on such a page has had the event from `notify`."""
 
     def take_back(self, subscribers: Sequence[Subscriber]) -> list[Subscriber]:
-        """Makes `notify` the writer of subscribers of one page again, each after its `sent_through`; one write. Returns
-        them as they are then, without those that are no longer kept."""
+        """Make `notify` the writer of subscribers of one page again, each after its `sent_through`, in one write.
+        Return them as they are then, without those that are not kept any more."""
 
     def leave(self, subscriber: Subscriber) -> None:
-        """Forgets a subscriber; one that is not kept is no error. Only its order, page and connection count."""
+        """Forget a subscriber; one that is not kept is no error. Only its order, page and connection are read."""
 
 
 class Sockets(Protocol):
-    """The WebSocket side of the gateway."""
+    """The management API of the WebSocket."""
 
     def post(self, connection_id: str, message: str) -> None:
-        """Posts a text to a socket, with one try. Raises SocketGone or SocketUnreachable."""
+        """Post a text to a socket, with one try. Raises SocketGone or SocketUnreachable."""
 
 
-class CatchUps(Protocol):
-    """How somebody asks for a connection to be brought up to date."""
+class NotifyRequests(Protocol):
+    """Requests for `notify`."""
 
-    def request(self, subscriber: Subscriber) -> None:
-        """Has `notify` invoked for it, soon, and at least once."""
+    def send(self, subscriber: Subscriber) -> None:
+        """Have `notify` invoked for the subscriber, soon and at least once."""
 
 
 class OrderQueue(Protocol):
     """The queue between submit and the workers."""
 
     def send(self, order_id: UUID, delay_seconds: int = 0) -> None:
-        """Puts the order before a worker, at the earliest after the delay (0 to 900 s)."""
+        """Put the order before a worker, after the delay (0 to 900 s) at the earliest."""
 
 
 class History(Protocol):
     """The outcomes, for analysts."""
 
-    def record(self, entry: JournalEntry) -> None:
-        """Writes a final order and its events; again is harmless. Raises HistoryUnavailable."""
+    def record(self, record: OrderRecord) -> None:
+        """Write a final order and its events; writing them again is harmless. Raises HistoryUnavailable."""

@@ -10,10 +10,10 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from order_engine import limits
-from order_engine.errors import HistoryUnavailable, OutOfTime, ServiceUnavailable
-from order_engine.orders import JournalEntry
-from order_engine.postgres import BoundedConnection, Connection
-from order_engine.status import OrderStatus
+from order_engine.adapters.postgres import BoundedConnection, Connection
+from order_engine.domain.errors import HistoryUnavailable, OutOfTime, ServiceUnavailable
+from order_engine.domain.events import BuildingStarted, Confirmed, Failed
+from order_engine.domain.record import OrderRecord
 
 # How long nothing is tried after a failure: this long after the first, longer by as much after each further one.
 _PAUSE_SECONDS = 5.0
@@ -41,8 +41,8 @@ class PostgresHistory:
     """Implements `ports.History`. A row is only ever written for a final order, and is final itself, which is why a
     second writing changes nothing, nor one that takes effect after it was given up.
 
-    `connect` opens a connection (see `order_engine.postgres`); it may raise psycopg.Error or ServiceUnavailable. After
-    a failure nothing is tried for a while, so that orders don't wait for a database that is unavailable. `monotonic`
+    `connect` opens a connection (see `adapters.postgres`); it may raise psycopg.Error or ServiceUnavailable. After a
+    failure nothing is tried for a while, so that orders don't wait for a database that is unavailable. `monotonic`
     counts seconds.
     """
 
@@ -52,8 +52,7 @@ class PostgresHistory:
         self._pause = 0.0
         self._paused_until = -math.inf
 
-    def record(self, entry: JournalEntry) -> None:
-        """See `ports.History`."""
+    def record(self, record: OrderRecord) -> None:
         if self._monotonic() < self._paused_until:
             raise HistoryUnavailable("PostgreSQL was unavailable a moment ago")
         try:
@@ -61,7 +60,7 @@ class PostgresHistory:
         except OutOfTime as fault:
             raise HistoryUnavailable(str(fault)) from fault
         try:
-            self._database.run(partial(_write, entry), limits.HISTORY)
+            self._database.run(partial(_write, record), limits.HISTORY)
         except (psycopg.DataError, psycopg.IntegrityError) as fault:  # this row's own fault: others may be written
             raise HistoryUnavailable(f"PostgreSQL refuses the row: {fault}") from fault
         except (psycopg.Error, ServiceUnavailable, OSError) as fault:
@@ -71,10 +70,10 @@ class PostgresHistory:
         self._pause = 0.0
 
 
-def _write(entry: JournalEntry, connection: Connection) -> None:
+def _write(record: OrderRecord, connection: Connection) -> None:
     with connection.transaction(), connection.pipeline():
-        connection.execute(_INSERT_ORDER, _order_row(entry))
-        for event in entry.events:
+        connection.execute(_INSERT_ORDER, _order_row(record))
+        for event in record.events:
             connection.execute(
                 _INSERT_EVENT,
                 {
@@ -87,22 +86,24 @@ def _write(entry: JournalEntry, connection: Connection) -> None:
             )
 
 
-def _order_row(entry: JournalEntry) -> dict[str, Any]:
-    order, last, building = entry.order, entry.last, entry.event_of(OrderStatus.BUILDING)
-    confirmed = last.status is OrderStatus.CONFIRMED
+def _order_row(record: OrderRecord) -> dict[str, Any]:
+    order, last = record.order, record.last
+    building = next((event for event in reversed(record.events) if isinstance(event, BuildingStarted)), None)
+    confirmed = last if isinstance(last, Confirmed) else None
+    failed = last if isinstance(last, Failed) else None
     quotes = building.quotes if building else None
     return {
         **order.model_dump(exclude={"min_amount_out"}),
         "min_amount_out": building.min_amount_out if building else order.min_amount_out,
         "status": last.status,
         "venue": building.venue if building else None,
-        "tx_hash": last.tx_hash,
-        "executed_price": last.executed_price,
-        "amount_out": last.amount_out,
-        "fee": entry.transaction.fee if confirmed and entry.transaction else None,
-        "attempts": entry.attempt,
-        "failure_code": last.code,
-        "failure_reason": last.error,
+        "tx_hash": confirmed.tx_hash if confirmed else None,
+        "executed_price": confirmed.executed_price if confirmed else None,
+        "amount_out": confirmed.amount_out if confirmed else None,
+        "fee": record.transaction.fee if confirmed and record.transaction else None,
+        "attempts": record.attempt,
+        "failure_code": failed.code if failed else None,
+        "failure_reason": failed.error if failed else None,
         "quotes": Jsonb([quote.model_dump(mode="json", by_alias=True) for quote in quotes]) if quotes else None,
         "completed_at": last.timestamp,
     }

@@ -5,8 +5,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from order_engine import limits
-from order_engine.aws import code_of
-from order_engine.errors import SocketGone, SocketUnreachable
+from order_engine.adapters.aws import code_of
+from order_engine.domain.errors import SocketGone, SocketUnreachable
 
 
 class GatewaySockets:
@@ -16,7 +16,6 @@ class GatewaySockets:
         self._api = management_api
 
     def post(self, connection_id: str, message: str) -> None:
-        """See `ports.Sockets`."""
         limits.require("socket", limits.POST)
         try:
             self._api.post_to_connection(ConnectionId=connection_id, Data=message.encode())

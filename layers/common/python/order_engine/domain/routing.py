@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from order_engine.amounts import EXACT, base_unit, floor_to_unit, to_wire
-from order_engine.errors import AmountTooSmall, ExecutionError, PriceImpactTooHigh, SlippageExceeded
-from order_engine.orders import Order, Quote, Rejection, VenueName
-from order_engine.tokens import TOKENS
+from order_engine.domain.amounts import EXACT, base_unit, floor_to_unit, to_wire
+from order_engine.domain.errors import AmountTooSmall, ExecutionError, PriceImpactTooHigh, SlippageExceeded
+from order_engine.domain.order import Order
+from order_engine.domain.swaps import Quote, Rejection, VenueName
+from order_engine.domain.tokens import TOKENS
 
 
 @dataclass(frozen=True)

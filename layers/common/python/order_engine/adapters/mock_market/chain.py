@@ -16,10 +16,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from order_engine import limits
-from order_engine.amounts import to_wire
-from order_engine.aws import CONTENDED, code_of, reaching, uncontended
-from order_engine.errors import FailureCode
-from order_engine.orders import Dead, Ended, Landed, Pending, Reverted, Transaction, Unknown
+from order_engine.adapters.aws import CONTENDED, code_of, retry_on_conflict, service_errors
+from order_engine.domain.amounts import to_wire
+from order_engine.domain.errors import FailureCode
+from order_engine.domain.swaps import Dropped, Ended, InFlight, Landed, NotFound, Reverted, Transaction
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Execution:
 
 
 @dataclass(frozen=True)
-class InFlight:
+class Sent:
     """A transaction that was sent and has not ended; it never lands if its validity passes before its time."""
 
     tx_hash: str
@@ -47,7 +47,7 @@ class MockChain:
         self._dynamodb = dynamodb
         self._table = table
 
-    def send(self, transaction: Transaction, execution: Execution, now: datetime) -> InFlight | Ended | Unknown:
+    def send(self, transaction: Transaction, execution: Execution, now: datetime) -> Sent | Ended | NotFound:
         """Takes a transaction in, and returns how it stands then.
 
         One that is known already (sent, ended or dead), that is no longer valid, or whose order has another one that
@@ -72,18 +72,18 @@ class MockChain:
         taken = self._transact({"Put": {**absent, "Item": item}}, {"Put": {**absent, "Item": guard}})
         return _standing(item) if taken else self.look_up(transaction.tx_hash)
 
-    def look_up(self, tx_hash: str) -> InFlight | Ended | Unknown:
+    def look_up(self, tx_hash: str) -> Sent | Ended | NotFound:
         """How a transaction stands."""
-        with reaching("chain", limits.DYNAMODB):
+        with service_errors("chain", limits.DYNAMODB):
             answer = self._dynamodb.get_item(TableName=self._table, Key=_key(tx_hash), ConsistentRead=True)
         item = answer.get("Item")
-        return Unknown() if item is None else _standing(item)
+        return NotFound() if item is None else _standing(item)
 
-    def land(self, transaction: InFlight) -> Ended:
+    def land(self, transaction: Sent) -> Ended:
         """Ends a transaction whose time has come, unless it has ended already; returns how it ended."""
-        with reaching("chain", CONTENDED):
+        with service_errors("chain", CONTENDED):
             try:
-                answer = uncontended(
+                answer = retry_on_conflict(
                     self._dynamodb.update_item,
                     Key=_key(transaction.tx_hash),
                     **self._ending(transaction.ends_as),
@@ -96,18 +96,18 @@ class MockChain:
                 return _ended(error.response["Item"])
         return _ended(answer["Attributes"])
 
-    def declare_dead(self, transaction: Transaction, now: datetime) -> Ended | Pending:
-        """Makes sure that a transaction which has not landed never will. Pending while its validity has not passed:
+    def declare_dead(self, transaction: Transaction, now: datetime) -> Ended | InFlight:
+        """Makes sure that a transaction which has not landed never will. InFlight while its validity has not passed:
         until then neither one that is in flight nor one that was never seen can be stopped."""
         found = self.look_up(transaction.tx_hash)
-        if isinstance(found, InFlight) and found.lands_at and found.lands_at <= now:
+        if isinstance(found, Sent) and found.lands_at and found.lands_at <= now:
             return self.land(found)
-        if not isinstance(found, InFlight | Unknown):
+        if not isinstance(found, Sent | NotFound):
             return found
         if not _has_passed(transaction, now):
-            return Pending()
-        died = self._forestall(transaction) if isinstance(found, Unknown) else self._stop(transaction)
-        return Dead() if died else self.declare_dead(transaction, now)  # it has arrived or ended meanwhile
+            return InFlight()
+        died = self._forestall(transaction) if isinstance(found, NotFound) else self._stop(transaction)
+        return Dropped() if died else self.declare_dead(transaction, now)  # it has arrived or ended meanwhile
 
     def _forestall(self, transaction: Transaction) -> bool:
         """Writes a transaction that was never seen down as dead; False if it has been seen meanwhile."""
@@ -134,9 +134,9 @@ class MockChain:
 
     def _transact(self, *actions: dict[str, Any]) -> bool:
         """Writes all or nothing; False when a condition did not hold. Contention with another caller is repeated."""
-        with reaching("chain", CONTENDED):
+        with service_errors("chain", CONTENDED):
             try:
-                uncontended(self._dynamodb.transact_write_items, TransactItems=list(actions))
+                retry_on_conflict(self._dynamodb.transact_write_items, TransactItems=list(actions))
             except ClientError as error:
                 reasons = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
                 if code_of(error) == "TransactionCanceledException" and "ConditionalCheckFailed" in reasons:
@@ -162,11 +162,11 @@ def _has_passed(transaction: Transaction, moment: datetime) -> bool:
     return transaction.valid_until is None or moment > transaction.valid_until
 
 
-def _standing(item: dict[str, Any]) -> InFlight | Ended:
+def _standing(item: dict[str, Any]) -> Sent | Ended:
     if item["state"]["S"] != "sent":
         return _ended(item)
     lands_at = datetime.fromtimestamp(int(item["landsAt"]["N"]) / 1000, UTC) if "landsAt" in item else None
-    return InFlight(item["id"]["S"], lands_at, "reverted" if "reverted" in item else "landed")
+    return Sent(item["id"]["S"], lands_at, "reverted" if "reverted" in item else "landed")
 
 
 def _ended(item: dict[str, Any]) -> Ended:
@@ -176,7 +176,7 @@ def _ended(item: dict[str, Any]) -> Ended:
         case "reverted":
             return Reverted(item["reverted"]["S"], FailureCode.SLIPPAGE_EXCEEDED)
         case _:
-            return Dead()
+            return Dropped()
 
 
 def _key(tx_hash: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 from uuid import UUID
 
-from order_engine.aws import reaching
+from order_engine.adapters.aws import service_errors
 from order_engine.limits import QUEUE
 
 
@@ -16,8 +16,7 @@ class SqsOrderQueue:
         self._queue_url = queue_url
 
     def send(self, order_id: UUID, delay_seconds: int = 0) -> None:
-        """See `ports.OrderQueue`."""
-        with reaching("order queue", QUEUE):
+        with service_errors("order queue", QUEUE):
             self._sqs.send_message(
                 QueueUrl=self._queue_url, MessageBody=json.dumps({"orderId": str(order_id)}), DelaySeconds=delay_seconds
             )

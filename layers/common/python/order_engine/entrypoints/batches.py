@@ -1,4 +1,4 @@
-"""Working through a batch of the orders queue: each message on its own, those that must come again reported."""
+"""Batches of SQS messages: each is processed on its own, and failures are reported one by one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,9 +7,9 @@ from uuid import UUID
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from order_engine.adapters.order_queue import order_id_of
-from order_engine.errors import LeaseLost, NotNow, OrderEngineError, ServiceUnavailable, UnknownOrder
-from order_engine.observability import about, count, logger
+from order_engine.adapters.queue import order_id_of
+from order_engine.domain.errors import LeaseLost, NotNow, OrderEngineError, ServiceUnavailable, UnknownOrder
+from order_engine.observability import count, log_context, logger
 
 # What one order can need at the most: venues and sockets at their time limits. A later order of a batch is not begun
 # with less, so that the function's time limit does not cut it off.
@@ -17,15 +17,15 @@ _ENOUGH_MS = 18_000
 
 
 class NoTimeLeft(OrderEngineError):
-    """The rest of the batch must come again."""
+    """The rest of the batch must be redelivered."""
 
 
 def process_batch(event: dict[str, Any], context: Any, work: Callable[[UUID, int], object]) -> dict[str, Any]:
-    """Calls `work` for the order of each record, with how often it was received, and returns `batchItemFailures`: the
-    records for which it raised.
+    """Process an SQS batch: call `work` with each message's order and receive count. Return `batchItemFailures`, the
+    messages for which it raised.
 
-    A record that names no order is poison: it is reported too, and ends in the dead-letter queue. Never raises for a
-    record's sake, because that would fail the others with it.
+    A message that names no order is poison: it is reported too, and ends in the dead-letter queue. A single message
+    never fails the batch.
     """
     begun = 0
 
@@ -48,7 +48,7 @@ def _handle(record: SQSRecord, work: Callable[[UUID, int], object]) -> None:
         count("PoisonMessages")
         logger.exception("a message that names no order", extra={"messageId": record.message_id})
         raise
-    with about(order_id):
+    with log_context(order_id):
         try:
             work(order_id, int(record.attributes.approximate_receive_count))
         except (NotNow, LeaseLost) as held:

@@ -12,20 +12,20 @@ from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 from botocore.exceptions import ClientError
 
-from order_engine.adapters.journal_item import (
+from order_engine.adapters.aws import CONTENDED, code_of, retry_on_conflict, service_errors
+from order_engine.adapters.journal.item import (
     NOBODY,
-    entry_of,
     in_milliseconds,
     in_seconds,
     is_set,
     key_of,
     milliseconds,
     moment_of,
-    standing_of,
+    record_of,
+    status_attributes,
     subscribers_of,
 )
-from order_engine.aws import CONTENDED, code_of, reaching, uncontended
-from order_engine.errors import (
+from order_engine.domain.errors import (
     BackingOff,
     ClientOrderIdReused,
     LeaseHeld,
@@ -35,8 +35,8 @@ from order_engine.errors import (
     ServiceUnavailable,
     UnknownOrder,
 )
+from order_engine.domain.record import OrderRecord
 from order_engine.limits import DYNAMODB
-from order_engine.orders import JournalEntry
 from order_engine.ports import KEY_LIFETIME, Claim, Clock
 
 # A closed order is kept for longer than the clientOrderId of any order can lead to it.
@@ -62,41 +62,39 @@ class DynamoJournal:
         self._now = now
         self._lease = lease
 
-    def create(self, entry: JournalEntry, fingerprint: str) -> JournalEntry:
-        """See `ports.Journal`."""
+    def create(self, record: OrderRecord, fingerprint: str) -> OrderRecord:
         item = {
-            **key_of(entry.order.order_id),
+            **key_of(record.order.order_id),
             "fingerprint": {"S": fingerprint},
-            "order": {"S": entry.order.to_json()},
-            "events": {"L": [{"S": entry.last.to_json()}]},
+            "order": {"S": record.order.to_json()},
+            "events": {"L": [{"S": record.last.to_json()}]},
             "subscribers": {"M": {}},
-            **standing_of(entry),
+            **status_attributes(record),
         }
-        if entry.order.client_order_id is None:
+        if record.order.client_order_id is None:
             self._put(item)
-            return entry
-        holder = self._put_with_key(entry, item)
+            return record
+        holder = self._put_with_key(record, item)
         if holder is None:
-            return entry
+            return record
         if holder["fingerprint"] != item["fingerprint"]:
-            raise ClientOrderIdReused(entry.order.client_order_id)
+            raise ClientOrderIdReused(record.order.client_order_id)
         try:
             return self.read(UUID(holder["orderId"]["S"]))
         except UnknownOrder as missing:
             # Its write may be half seen yet. Never create another order for the key: this one may be executed.
             raise ServiceUnavailable(f"journal: order {missing} of a clientOrderId can't be seen") from missing
 
-    def read(self, order_id: UUID) -> JournalEntry:
-        """See `ports.Journal`."""
-        with reaching("journal", DYNAMODB):
+    def read(self, order_id: UUID) -> OrderRecord:
+        with service_errors("journal", DYNAMODB):
             answer = self._dynamodb.get_item(TableName=self._table, Key=key_of(order_id), ConsistentRead=True)
         if "Item" not in answer:
             raise UnknownOrder(str(order_id))
-        return entry_of(answer["Item"])
+        return record_of(answer["Item"])
 
     def withdraw(self, order_id: UUID) -> bool:
-        """See `ports.Journal`. The key of an order that has one stays taken."""
-        with reaching("journal", DYNAMODB):
+        """The key of an order that has one stays taken."""
+        with service_errors("journal", DYNAMODB):
             try:
                 self._dynamodb.delete_item(
                     TableName=self._table,
@@ -115,9 +113,8 @@ class DynamoJournal:
         return True
 
     def claim(self, order_id: UUID) -> Claim:
-        """See `ports.Journal`."""
         owner, now = str(uuid4()), self._now()
-        with reaching("journal", DYNAMODB):
+        with service_errors("journal", DYNAMODB):
             try:
                 answer = self._dynamodb.update_item(
                     TableName=self._table,
@@ -147,31 +144,29 @@ class DynamoJournal:
                 item = error.response.get("Item", {})
                 if item.get("leaseOwner") != {"S": owner}:  # else: our own write, repeated by botocore
                     raise _refusal(order_id, item, milliseconds(now)) from error
-        return Claim(entry_of(item), owner, interrupted=item["takenFrom"] != NOBODY)
+        return Claim(record_of(item), owner, interrupted=item["takenFrom"] != NOBODY)
 
-    def append(self, claim: Claim, entry: JournalEntry) -> Claim:
-        """See `ports.Journal`."""
+    def append(self, claim: Claim, record: OrderRecord) -> Claim:
         sets = ["events = list_append(events, :event)", "#sequence = :sequence", "#status = :status"]
         sets += ["attempt = :attempt", "errors = :errors", "behind = :behind"]
-        event = {"S": entry.last.to_json()}
+        event = {"S": record.last.to_json()}
         values = {
             ":event": {"L": [event]},
-            ":before": {"N": str(entry.sequence - 1)},
-            **{f":{name}": value for name, value in standing_of(entry).items()},
+            ":before": {"N": str(record.sequence - 1)},
+            **{f":{name}": value for name, value in status_attributes(record).items()},
         }
-        if entry.transaction is not None:
+        if record.transaction is not None:
             sets.append("#transaction = :transaction")
         written, item = self._update(claim, "SET " + ", ".join(sets), values, " AND #sequence = :before")
         ours = item.get("leaseOwner") == {"S": claim.owner} and item["events"]["L"][-1] == event
         if not written and not ours:  # `ours`: our own write, repeated by botocore
-            raise LeaseLost(str(entry.order.order_id))
-        seen = replace(entry, subscribers=subscribers_of(item), crowded=is_set(item, "crowded"))
+            raise LeaseLost(str(record.order.order_id))
+        seen = replace(record, subscribers=subscribers_of(item), crowded=is_set(item, "crowded"))
         return Claim(seen, claim.owner, interrupted=False)
 
     def release(self, claim: Claim, closed: bool = False, not_before: datetime | None = None) -> None:
-        """See `ports.Journal`."""
         sets = ["errors = :errors", "behind = :behind", "releasedBy = :owner"]
-        standing = standing_of(claim.entry)
+        standing = status_attributes(claim.record)
         values = {":errors": standing["errors"], ":behind": standing["behind"]}
         if not_before is not None:
             sets.append("notBefore = :not_before")
@@ -183,11 +178,11 @@ class DynamoJournal:
         written, item = self._update(claim, update, values)
         ours = "leaseOwner" not in item and item.get("releasedBy") == {"S": claim.owner}
         if not written and not ours:  # `ours`: our own write, repeated by botocore
-            raise LeaseLost(str(claim.entry.order.order_id))
+            raise LeaseLost(str(claim.record.order.order_id))
 
     def _put(self, item: dict[str, Any]) -> None:
         """Writes an order without a key. Its id is random: if it is there, botocore has repeated this very write."""
-        with reaching("journal", DYNAMODB):
+        with service_errors("journal", DYNAMODB):
             try:
                 self._dynamodb.put_item(
                     TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(orderId)"
@@ -196,7 +191,7 @@ class DynamoJournal:
                 if code_of(error) != _CONDITION_FAILED:
                     raise
 
-    def _put_with_key(self, entry: JournalEntry, item: dict[str, Any]) -> dict[str, Any] | None:
+    def _put_with_key(self, record: OrderRecord, item: dict[str, Any]) -> dict[str, Any] | None:
         """Writes an order and its key; or returns the key's item if it is taken, and writes nothing.
 
         botocore gives each call a ClientRequestToken, the same for all its tries, so that a try whose answer was lost
@@ -205,10 +200,10 @@ class DynamoJournal:
             "Put": {
                 "TableName": self._client_order_ids_table,
                 "Item": {
-                    "id": {"S": f"public#{entry.order.client_order_id}"},
+                    "id": {"S": f"public#{record.order.client_order_id}"},
                     "orderId": item["orderId"],
                     "fingerprint": item["fingerprint"],
-                    "expiresAt": in_seconds(entry.order.created_at + KEY_LIFETIME),
+                    "expiresAt": in_seconds(record.order.created_at + KEY_LIFETIME),
                 },
                 "ConditionExpression": "attribute_not_exists(id) OR expiresAt < :now",
                 "ExpressionAttributeValues": {":now": in_seconds(self._now())},
@@ -219,7 +214,7 @@ class DynamoJournal:
             "Put": {"TableName": self._table, "Item": item, "ConditionExpression": "attribute_not_exists(orderId)"}
         }
         # An earlier release derived the orderId from the key, and wrote no record of it.
-        derived = uuid5(_EARLIER_KEYS, str(entry.order.client_order_id))
+        derived = uuid5(_EARLIER_KEYS, str(record.order.client_order_id))
         check_earlier = {
             "ConditionCheck": {
                 "TableName": self._table,
@@ -228,9 +223,11 @@ class DynamoJournal:
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
         }
-        with reaching("journal", CONTENDED):
+        with service_errors("journal", CONTENDED):
             try:
-                uncontended(self._dynamodb.transact_write_items, TransactItems=[take_key, check_earlier, put_order])
+                retry_on_conflict(
+                    self._dynamodb.transact_write_items, TransactItems=[take_key, check_earlier, put_order]
+                )
             except ClientError as error:
                 reasons = error.response.get("CancellationReasons", [])
                 holders: list[dict[str, Any]] = [reason["Item"] for reason in reasons if reason.get("Item")]
@@ -244,11 +241,11 @@ class DynamoJournal:
     ) -> tuple[bool, dict[str, Any]]:
         """Writes under the lease, if the condition holds; returns whether it did, and the item as it is then."""
         names = {name: name[1:] for name in ("#sequence", "#status", "#transaction") if name in update + condition}
-        with reaching("journal", DYNAMODB):
+        with service_errors("journal", DYNAMODB):
             try:
                 answer = self._dynamodb.update_item(
                     TableName=self._table,
-                    Key=key_of(claim.entry.order.order_id),
+                    Key=key_of(claim.record.order.order_id),
                     UpdateExpression=update,
                     ConditionExpression="leaseOwner = :owner" + condition,
                     ExpressionAttributeValues={":owner": {"S": claim.owner}, **values},

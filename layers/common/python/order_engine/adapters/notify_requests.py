@@ -1,32 +1,31 @@
-"""Asking for a subscriber to be brought up to date: an asynchronous invocation of the notify function."""
+"""Requests for `notify`: asynchronous invocations of the function."""
 
 import json
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from order_engine.aws import reaching
+from order_engine.adapters.aws import service_errors
+from order_engine.domain.subscriber import Subscriber
 from order_engine.limits import INVOKE
-from order_engine.orders import Subscriber
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-class LambdaCatchUps:
-    """Implements `ports.CatchUps`."""
+class LambdaNotifyRequests:
+    """Implements `ports.NotifyRequests`."""
 
     def __init__(self, lambda_: Any, function: str) -> None:
         self._lambda = lambda_
         self._function = function
 
-    def request(self, subscriber: Subscriber) -> None:
-        """See `ports.CatchUps`."""
-        with reaching("notify function", INVOKE):
+    def send(self, subscriber: Subscriber) -> None:
+        with service_errors("notify function", INVOKE):
             self._lambda.invoke(FunctionName=self._function, InvocationType="Event", Payload=event_for(subscriber))
 
 
 def event_for(subscriber: Subscriber) -> str:
-    """The event that `notify` is invoked with."""
+    """Return the event that `notify` is invoked with."""
     return json.dumps(
         {
             "orderId": str(subscriber.order_id),
@@ -37,8 +36,8 @@ def event_for(subscriber: Subscriber) -> str:
     )
 
 
-def wanted_by(event: dict[str, Any]) -> Subscriber:
-    """The subscriber that an event of `event_for` is about; only its order, connection, generation and page count.
+def subscriber_of(event: dict[str, Any]) -> Subscriber:
+    """Return the subscriber of an event of `event_for`; only its order, connection, generation and page are valid.
 
     Raises KeyError or ValueError for another event."""
     return Subscriber(

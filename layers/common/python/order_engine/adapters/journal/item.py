@@ -14,7 +14,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from order_engine.orders import AttemptError, JournalEntry, Order, StatusEvent, Subscriber, Transaction
+from order_engine.domain.events import AttemptError, parse_event
+from order_engine.domain.order import Order
+from order_engine.domain.record import OrderRecord
+from order_engine.domain.subscriber import Subscriber
+from order_engine.domain.swaps import Transaction
 
 # In `takenFrom`: the lease was free.
 NOBODY = {"S": "nobody"}
@@ -45,26 +49,26 @@ def moment_of(attribute: dict[str, str]) -> datetime:
     return datetime.fromtimestamp(int(attribute["N"]) / 1000, UTC)
 
 
-def standing_of(entry: JournalEntry) -> dict[str, Any]:
+def status_attributes(record: OrderRecord) -> dict[str, Any]:
     """Where the order stands: the attributes that every event may change."""
     standing: dict[str, Any] = {
-        "sequence": {"N": str(entry.sequence)},
-        "status": {"S": entry.status},
-        "attempt": {"N": str(entry.attempt)},
-        "errors": {"L": [{"S": error.to_json()} for error in entry.errors]},
-        "behind": {"BOOL": entry.behind},
+        "sequence": {"N": str(record.sequence)},
+        "status": {"S": record.status},
+        "attempt": {"N": str(record.attempt)},
+        "errors": {"L": [{"S": error.to_json()} for error in record.errors]},
+        "behind": {"BOOL": record.behind},
     }
-    if entry.transaction is not None:
-        standing["transaction"] = {"S": entry.transaction.to_json()}
+    if record.transaction is not None:
+        standing["transaction"] = {"S": record.transaction.to_json()}
     return standing
 
 
-def entry_of(item: dict[str, Any]) -> JournalEntry:
-    """The entry in an item."""
+def record_of(item: dict[str, Any]) -> OrderRecord:
+    """The record in an item."""
     transaction = item.get("transaction")
-    return JournalEntry(
+    return OrderRecord(
         order=Order.model_validate_json(item["order"]["S"]),
-        events=tuple(StatusEvent.model_validate_json(event["S"]) for event in item["events"]["L"]),
+        events=tuple(parse_event(event["S"]) for event in item["events"]["L"]),
         transaction=Transaction.model_validate_json(transaction["S"]) if transaction else None,
         errors=tuple(AttemptError.model_validate_json(error["S"]) for error in item["errors"]["L"]),
         subscribers=subscribers_of(item),

@@ -1,4 +1,17 @@
-"""Every error of the engine, as a tree; callers catch by meaning, never by message text."""
+"""Every error of the engine. Callers catch by meaning, never by message text.
+
+OrderEngineError
+├── RequestRefused        InvalidRequest · ClientOrderIdReused · NothingAccepted · AcceptanceUnknown ·
+│                         TooManySubscribers
+├── UnknownOrder · OrderClosed · LeaseLost · IllegalTransition
+├── NotNow                LeaseHeld · BackingOff
+├── ExecutionError        terminal: AmountTooSmall · PriceImpactTooHigh · SlippageExceeded · InsufficientLiquidity ·
+│                         OrderExpired · TransactionReverted · SettlementMismatch
+│                         transient: VenueUnavailable · RateLimited · TransactionTimeout
+├── ServiceUnavailable    OutOfTime
+├── HistoryUnavailable
+└── SocketGone · SocketUnreachable
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,70 +39,75 @@ class OrderEngineError(Exception):
     """Root of the tree."""
 
 
-# --- an order that is refused at the door -------------------------------------------------------
+# --- a client's request is refused ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class FieldError:
-    """One field of a request that is wrong, and what would be right; `field` is empty for the body as a whole."""
+    """A wrong field of a request, and what would be right; `field` is empty for the body as a whole."""
 
     field: str
     message: str
 
 
 class RequestRefused(OrderEngineError):
-    """A client asked for something that it does not get; nothing was stored, queued or quoted.
+    """A client does not get what it asked for. `code` is for programs, the message for people."""
 
-    `status` and `code` are those of the problem document (RFC 9457) that the client gets.
-    """
-
-    def __init__(self, status: int, code: str, detail: str, errors: tuple[FieldError, ...] = ()) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.code = code
-        self.detail = detail
-        self.errors = errors
+    code: str
+    errors: tuple[FieldError, ...] = ()
 
 
 class InvalidRequest(RequestRefused):
-    """The request can't be what it should be, or is about something that does not exist."""
+    """The request is malformed, or about something that does not exist. Nothing was stored, queued or quoted."""
+
+    def __init__(self, code: str, detail: str, errors: tuple[FieldError, ...] = ()) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.errors = errors
 
 
 class ClientOrderIdReused(RequestRefused):
-    """The clientOrderId belongs to an order with another body."""
+    """The clientOrderId belongs to an order with another body. Nothing was stored, queued or quoted."""
+
+    code = "CLIENT_ORDER_ID_REUSED"
 
     def __init__(self, client_order_id: str) -> None:
         message = f"{client_order_id!r} belongs to an order with another body; a new order needs a new one"
-        super().__init__(
-            409, "CLIENT_ORDER_ID_REUSED", f"clientOrderId {message}", (FieldError("clientOrderId", message),)
-        )
+        super().__init__(f"clientOrderId {message}")
+        self.errors = (FieldError("clientOrderId", message),)
 
 
 class NothingAccepted(RequestRefused):
     """The order was not accepted and never will be executed; the client may send it again."""
 
+    code = "NOTHING_ACCEPTED"
+
     def __init__(self, detail: str) -> None:
-        super().__init__(503, "NOTHING_ACCEPTED", f"{detail}; it will not be executed, please send it again")
+        super().__init__(f"{detail}; it will not be executed, please send it again")
 
 
 class AcceptanceUnknown(RequestRefused):
     """A service did not say whether it took the order, now or at an earlier request with the same clientOrderId."""
 
+    code = "ACCEPTANCE_UNKNOWN"
+
     def __init__(self, detail: str, client_order_id: str | None) -> None:
         advice = "watch your balance before you send it again"
         if client_order_id:
             advice = "send it again with the same clientOrderId, and it is executed once"
-        super().__init__(503, "ACCEPTANCE_UNKNOWN", f"{detail}; whether it is executed is not known: {advice}")
+        super().__init__(f"{detail}; whether it is executed is not known: {advice}")
 
 
 class TooManySubscribers(RequestRefused):
-    """The order is watched by as many connections as it can be."""
+    """The order has as many subscribers as it can have. Nothing was stored."""
+
+    code = "TOO_MANY_SUBSCRIBERS"
 
     def __init__(self) -> None:
-        super().__init__(429, "TOO_MANY_SUBSCRIBERS", "the order has as many subscribers as it can have")
+        super().__init__("the order has as many subscribers as it can have")
 
 
-# --- an order that a worker can't go on with ----------------------------------------------------
+# --- an order can't be worked on --------------------------------------------------------------------------------------
 
 
 class UnknownOrder(OrderEngineError):
@@ -97,11 +115,11 @@ class UnknownOrder(OrderEngineError):
 
 
 class OrderClosed(OrderEngineError):
-    """The order is final, published and persisted: there is nothing left to do."""
+    """The order is final, published and persisted: nothing is left to do."""
 
 
 class NotNow(OrderEngineError):
-    """The order can't be claimed before `until`; its message must come again then."""
+    """The order can't be claimed before `until`; its message must be redelivered then."""
 
     def __init__(self, order_id: UUID, until: datetime) -> None:
         super().__init__(f"{order_id} can't be claimed before {until.isoformat()}")
@@ -109,7 +127,7 @@ class NotNow(OrderEngineError):
 
 
 class LeaseHeld(NotNow):
-    """Another worker has the order, and may crash; its lease ends at `until`."""
+    """Another worker holds the lease until `until`."""
 
 
 class BackingOff(NotNow):
@@ -117,14 +135,14 @@ class BackingOff(NotNow):
 
 
 class LeaseLost(OrderEngineError):
-    """Another worker took the order over, or has written an event meanwhile; this one must stop at once."""
+    """Another worker took the order over, or has appended an event meanwhile; this one must stop at once."""
 
 
 class IllegalTransition(OrderEngineError):
-    """The lifecycle does not have this move: a fault of the engine's own."""
+    """The lifecycle does not have this move: a bug of the engine."""
 
 
-# --- what a venue can answer instead of a result --------------------------------------------------
+# --- an attempt fails -------------------------------------------------------------------------------------------------
 
 
 class ExecutionError(OrderEngineError):
@@ -155,7 +173,7 @@ class TransactionReverted(ExecutionError):
 
 
 class SettlementMismatch(ExecutionError):
-    """The chain swapped for less than minAmountOut, which no venue may do: an operator must look at it."""
+    """The venue swapped for less than minAmountOut, which none may do: an operator must look at it."""
 
     code = FailureCode.SETTLEMENT_MISMATCH
 
@@ -179,7 +197,7 @@ class OrderExpired(ExecutionError):
 
 
 class VenueUnavailable(ExecutionError):
-    """The venue did not answer, or answered that it can't now."""
+    """The venue did not respond, or said that it can't now."""
 
     code = FailureCode.VENUE_UNAVAILABLE
     transient = True
@@ -199,22 +217,22 @@ class TransactionTimeout(ExecutionError):
     transient = True
 
 
-# --- services that are away ------------------------------------------------------------------------
+# --- a service is unavailable -----------------------------------------------------------------------------------------
 
 
 class HistoryUnavailable(OrderEngineError):
-    """PostgreSQL did not take the outcome; the order is final all the same, and the row is owed."""
+    """PostgreSQL did not take the outcome. The order is final all the same; its row is owed."""
 
 
 class ServiceUnavailable(OrderEngineError):
-    """The journal, the connections or the queue did not answer; the message must come again."""
+    """The journal, the subscribers or the queue did not respond; the message must be redelivered."""
 
 
 class OutOfTime(ServiceUnavailable):
     """A call was not begun, because its time limit exceeds what is left of the invocation."""
 
 
-# --- sockets -----------------------------------------------------------------------------------------
+# --- sockets ----------------------------------------------------------------------------------------------------------
 
 
 class SocketGone(OrderEngineError):

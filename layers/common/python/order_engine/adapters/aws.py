@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from order_engine import limits
-from order_engine.errors import ServiceUnavailable
+from order_engine.domain.errors import ServiceUnavailable
 
 _CONNECT = 0.5  # seconds
 
@@ -52,7 +52,7 @@ def client(service: str, endpoint_url: str | None = None) -> Any:
 
 
 @contextmanager
-def reaching(service: str, seconds: float) -> Iterator[None]:
+def service_errors(service: str, seconds: float) -> Iterator[None]:
     """For one call that may take so many seconds: raises OutOfTime instead of beginning it when less is left, and turns
     the SDK's errors into ServiceUnavailable; those that mean something are caught further inside."""
     limits.require(service, seconds)
@@ -62,7 +62,7 @@ def reaching(service: str, seconds: float) -> Iterator[None]:
         raise ServiceUnavailable(f"{service}: {fault}") from fault
 
 
-def uncontended(call: Callable[..., Any], **arguments: Any) -> Any:
+def retry_on_conflict(call: Callable[..., Any], **arguments: Any) -> Any:
     """A DynamoDB write, repeated while a transaction holds its item; it takes CONTENDED seconds at the most.
 
     DynamoDB then refuses it with TransactionConflictException, or cancels a transaction for TransactionConflict;

@@ -1,8 +1,8 @@
-"""The order's lifecycle: its statuses and the moves that are legal."""
+"""The order's lifecycle: its statuses and the legal moves between them."""
 
 from enum import StrEnum
 
-from order_engine.errors import IllegalTransition
+from order_engine.domain.errors import IllegalTransition
 
 
 class OrderStatus(StrEnum):
@@ -20,11 +20,11 @@ _S = OrderStatus
 
 TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
     _S.PENDING: frozenset({_S.ROUTING, _S.FAILED}),
-    # routing again: a worker died here, and the next one starts the attempt anew; or all venues failed transiently
+    # routing again: a worker crashed here and the attempt starts over; or all venues failed transiently
     _S.ROUTING: frozenset({_S.BUILDING, _S.ROUTING, _S.FAILED}),
-    # back to routing: a worker died here; nothing was sent, because `submitted` is journaled before the sending
+    # back to routing: a worker crashed here; nothing was sent, because `submitted` is journaled before sending
     _S.BUILDING: frozenset({_S.SUBMITTED, _S.ROUTING, _S.FAILED}),
-    # back to routing: only once the transaction is known dead
+    # back to routing: only once the transaction can't land any more
     _S.SUBMITTED: frozenset({_S.CONFIRMED, _S.ROUTING, _S.FAILED}),
     _S.CONFIRMED: frozenset(),
     _S.FAILED: frozenset(),
@@ -34,6 +34,6 @@ FINAL = frozenset(status for status, successors in TRANSITIONS.items() if not su
 
 
 def check_transition(current: OrderStatus, following: OrderStatus) -> None:
-    """Raises IllegalTransition unless the lifecycle has the move."""
+    """Raise IllegalTransition unless the move is legal."""
     if following not in TRANSITIONS[current]:
         raise IllegalTransition(f"an order can't go from {current} to {following}")

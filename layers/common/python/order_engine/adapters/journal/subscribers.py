@@ -16,10 +16,10 @@ from uuid import UUID
 from botocore.exceptions import ClientError
 
 from order_engine import limits
-from order_engine.adapters.journal_item import in_seconds, is_set, key_of, subscribers_of
-from order_engine.aws import code_of, reaching
-from order_engine.errors import ServiceUnavailable, TooManySubscribers, UnknownOrder
-from order_engine.orders import Subscriber
+from order_engine.adapters.aws import code_of, service_errors
+from order_engine.adapters.journal.item import in_seconds, is_set, key_of, subscribers_of
+from order_engine.domain.errors import ServiceUnavailable, TooManySubscribers, UnknownOrder
+from order_engine.domain.subscriber import Subscriber
 
 # API Gateway closes a WebSocket connection after two hours at the latest (its quota "connection duration").
 LIFETIME = timedelta(hours=2)
@@ -44,11 +44,11 @@ class DynamoSubscribers:
         self._pool = ThreadPoolExecutor(8, "page")  # which starts its threads when it needs them
 
     def join(self, subscriber: Subscriber) -> Subscriber:
-        """See `ports.Subscribers`. The connection's row is written last: a refused subscriber leaves none."""
+        """The connection's row is written last: a refused subscriber leaves none."""
         order = self._order(subscriber.order_id)
         first = replace(subscriber, page=0)
         kept = first if _has_room(order) and self._enter(first) else self._enter_further(subscriber, order)
-        with reaching("subscribers", limits.DYNAMODB):
+        with service_errors("subscribers", limits.DYNAMODB):
             self._dynamodb.put_item(
                 TableName=self._connections_table,
                 Item={
@@ -61,8 +61,7 @@ class DynamoSubscribers:
         return kept
 
     def find(self, connection_id: str) -> Subscriber | None:
-        """See `ports.Subscribers`."""
-        with reaching("subscribers", limits.DYNAMODB):
+        with service_errors("subscribers", limits.DYNAMODB):
             answer = self._dynamodb.get_item(
                 TableName=self._connections_table, Key={"connectionId": {"S": connection_id}}, ConsistentRead=True
             )
@@ -77,14 +76,12 @@ class DynamoSubscribers:
         )
 
     def read(self, subscriber: Subscriber) -> Subscriber | None:
-        """See `ports.Subscribers`."""
-        with reaching("subscribers", limits.DYNAMODB):
+        with service_errors("subscribers", limits.DYNAMODB):
             answer = self._dynamodb.get_item(**self._place(subscriber.order_id, subscriber.page), ConsistentRead=True)
         kept = subscribers_of(answer["Item"]) if "Item" in answer else ()
         return next((one for one in kept if one.connection_id == subscriber.connection_id), None)
 
     def hand_over(self, subscriber: Subscriber, through: int) -> bool:
-        """See `ports.Subscribers`."""
         # The order's item says what has been appended, a page's what has been fanned out on it, which may be less.
         unmoved = "#sequence <= :through" if subscriber.page else "#sequence = :through"
         written, _ = self._update(
@@ -97,14 +94,14 @@ class DynamoSubscribers:
         )
         return written
 
-    def turn(self, order_id: UUID, sequence: int) -> tuple[Subscriber, ...]:
-        """See `ports.Subscribers`. All pages at once."""
+    def fan_out(self, order_id: UUID, sequence: int) -> tuple[Subscriber, ...]:
+        """All pages at once."""
         pages = _numbers(self._query(order_id))
-        turned = [limits.submit(self._pool, self._turn_page, order_id, page, sequence) for page in pages]
+        turned = [limits.run_in(self._pool, self._fan_out_page, order_id, page, sequence) for page in pages]
         return tuple(one for page in turned for one in page.result())
 
     def take_back(self, subscribers: Sequence[Subscriber]) -> list[Subscriber]:
-        """See `ports.Subscribers`. More than a page has are only on page 0 as an earlier release has filled it."""
+        """More than a page has are only on page 0 as an earlier release has filled it."""
         return [
             taken
             for start in range(0, len(subscribers), PAGE_SIZE)
@@ -112,7 +109,7 @@ class DynamoSubscribers:
         ]
 
     def leave(self, subscriber: Subscriber) -> None:
-        """See `ports.Subscribers`. The entry goes first: as long as it is there, the connection's row leads to it."""
+        """The entry goes first: as long as it is there, the connection's row leads to it."""
         self._update(
             subscriber.order_id,
             subscriber.page,
@@ -120,7 +117,7 @@ class DynamoSubscribers:
             "attribute_exists(subscribers.#connection)",  # which also keeps a missing item from being made
             {"#connection": subscriber.connection_id},
         )
-        with reaching("subscribers", limits.DYNAMODB):
+        with service_errors("subscribers", limits.DYNAMODB):
             self._dynamodb.delete_item(
                 TableName=self._connections_table, Key={"connectionId": {"S": subscriber.connection_id}}
             )
@@ -128,7 +125,7 @@ class DynamoSubscribers:
     # --- joining --------------------------------------------------------------------------------------------------
 
     def _order(self, order_id: UUID) -> dict[str, Any]:
-        with reaching("journal", limits.DYNAMODB):
+        with service_errors("journal", limits.DYNAMODB):
             answer = self._dynamodb.get_item(TableName=self._journal_table, Key=key_of(order_id), ConsistentRead=True)
         if "Item" not in answer:
             raise UnknownOrder(str(order_id))
@@ -199,7 +196,7 @@ class DynamoSubscribers:
             "subscribers": {"M": {subscriber.connection_id: _row(subscriber)}},
             "expiresAt": in_seconds(subscriber.connected_at + LIFETIME),
         }
-        with reaching("subscribers", limits.DYNAMODB):
+        with service_errors("subscribers", limits.DYNAMODB):
             try:
                 self._dynamodb.put_item(
                     TableName=self._pages_table,
@@ -214,7 +211,7 @@ class DynamoSubscribers:
 
     # --- one page -------------------------------------------------------------------------------------------------
 
-    def _turn_page(self, order_id: UUID, page: int, sequence: int) -> tuple[Subscriber, ...]:
+    def _fan_out_page(self, order_id: UUID, page: int, sequence: int) -> tuple[Subscriber, ...]:
         """Those on a page at the moment when it is at the sequence, or beyond it by an earlier call."""
         _, item = self._update(
             order_id,
@@ -253,7 +250,7 @@ class DynamoSubscribers:
     def _query(self, order_id: UUID, values: dict[str, Any] | None = None, **only: Any) -> dict[str, Any]:
         """Looks the order's pages through, but for page 0. Returns their numbers only: with their subscribers an answer
         has 70 KB, which take long to read."""
-        with reaching("subscribers", limits.DYNAMODB):
+        with service_errors("subscribers", limits.DYNAMODB):
             answer: dict[str, Any] = self._dynamodb.query(
                 TableName=self._pages_table,
                 KeyConditionExpression="orderId = :order",
@@ -276,7 +273,7 @@ class DynamoSubscribers:
         """Updates a page's item, if the condition holds; returns whether it did, and the item as it is then, which is
         empty if there is none."""
         given = {"ExpressionAttributeNames": names, "ExpressionAttributeValues": values}
-        with reaching("subscribers", limits.DYNAMODB):
+        with service_errors("subscribers", limits.DYNAMODB):
             try:
                 answer = self._dynamodb.update_item(
                     **self._place(order_id, page),

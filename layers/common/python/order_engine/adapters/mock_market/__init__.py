@@ -1,0 +1,1 @@
+"""Mock Raydium and Meteora, and the chain that they settle on."""

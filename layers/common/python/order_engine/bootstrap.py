@@ -1,0 +1,157 @@
+"""Composition root: builds each function's use case, once per execution environment.
+
+What only one use case needs is imported where it is built, to keep cold starts short: `submit` loads no psycopg.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from order_engine.adapters.aws import client, service_errors
+from order_engine.adapters.journal.journal import DynamoJournal
+from order_engine.settings import Settings
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from order_engine.ports import Clock, NotifyRequests, OrderQueue, Sockets, Subscribers
+    from order_engine.use_cases.execute import Executor
+    from order_engine.use_cases.notify import Notifier
+    from order_engine.use_cases.submit import Submission
+    from order_engine.use_cases.subscribe import Subscription
+
+
+def utc_now() -> datetime:
+    """Return the time, aware and UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class Bootstrap:
+    """The parts of one execution environment, each built when first needed. Set an attribute to replace a part."""
+
+    settings: Settings = field(default_factory=Settings.from_environment)
+    now: "Clock" = utc_now
+
+    # --- use cases ----------------------------------------------------------------------------------------------------
+
+    def submission(self) -> "Submission":
+        """Build the use case of submit."""
+        from order_engine.use_cases.submit import Submission
+
+        return Submission(self.journal, self.order_queue, self.now, self.settings.text("STREAM_URL"))
+
+    def subscription(self) -> "Subscription":
+        """Build the use case of ws_connect."""
+        from order_engine.use_cases.subscribe import Subscription
+
+        return Subscription(self.subscribers, self.sockets, self.notify_requests, self.now)
+
+    def notifier(self) -> "Notifier":
+        """Build the use case of notify."""
+        from order_engine.use_cases.notify import Notifier
+
+        return Notifier(self.journal, self.subscribers, self.sockets, self.now)
+
+    def executor(self) -> "Executor":
+        """Build the use case of route_execute and dead_letters."""
+        from order_engine.adapters.history import PostgresHistory
+        from order_engine.adapters.mock_market.chain import MockChain
+        from order_engine.adapters.mock_market.dice import VenueConditions
+        from order_engine.adapters.mock_market.venue import MockVenue
+        from order_engine.domain.steps import Policy
+        from order_engine.domain.swaps import VenueName
+        from order_engine.use_cases.execute import Executor
+        from order_engine.use_cases.publish import Publisher
+        from order_engine.use_cases.venue_calls import VenueCalls
+
+        given, now = self.settings, self.now
+        chain = MockChain(self.dynamodb, given.text("CHAIN_TABLE"))
+        conditions = VenueConditions(
+            quote_latency_ms=given.milliseconds("VENUE_QUOTE_LATENCY_MS", VenueConditions.quote_latency_ms),
+            swap_latency_ms=given.milliseconds("VENUE_SWAP_LATENCY_MS", VenueConditions.swap_latency_ms),
+            error_rate=given.number("VENUE_ERROR_RATE", VenueConditions.error_rate, highest=1),
+            timeout_rate=given.number("VENUE_TIMEOUT_RATE", VenueConditions.timeout_rate, highest=1),
+            validity_seconds=given.number("VENUE_VALIDITY_SECONDS", VenueConditions.validity_seconds),
+            max_slip_bps=int(given.number("VENUE_MAX_SLIP_BPS", VenueConditions.max_slip_bps, highest=10_000)),
+            seed=given.optional("VENUE_SEED"),
+        )
+        return Executor(
+            journal=self.journal,
+            publisher=Publisher(self.journal, self.subscribers, self.sockets, self.notify_requests, now),
+            queue=self.order_queue,
+            history=PostgresHistory(self.connect_to_database),
+            venues=VenueCalls(tuple(MockVenue(name, chain, now, conditions) for name in VenueName), now),
+            now=now,
+            policy=Policy(
+                retry_base_seconds=given.number("RETRY_BASE_SECONDS", Policy.retry_base_seconds),
+                max_age_seconds=given.number("ORDER_MAX_AGE_SECONDS", Policy.max_age_seconds),
+            ),
+        )
+
+    # --- parts --------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def dynamodb(self) -> Any:
+        """DynamoDB's client."""
+        return client("dynamodb")
+
+    @cached_property
+    def journal(self) -> DynamoJournal:
+        """The orders and their events."""
+        given = self.settings
+        tables = given.text("JOURNAL_TABLE"), given.text("CLIENT_ORDER_IDS_TABLE")
+        lease = timedelta(seconds=given.number("LEASE_SECONDS", 25))
+        return DynamoJournal(self.dynamodb, *tables, self.now, lease)
+
+    @cached_property
+    def subscribers(self) -> "Subscribers":
+        """Who watches which order."""
+        from order_engine.adapters.journal.subscribers import DynamoSubscribers
+
+        names = ("CONNECTIONS_TABLE", "SUBSCRIBER_PAGES_TABLE", "JOURNAL_TABLE")
+        return DynamoSubscribers(self.dynamodb, *(self.settings.text(name) for name in names))
+
+    @cached_property
+    def sockets(self) -> "Sockets":
+        """The subscribers' sockets."""
+        from order_engine.adapters.sockets import GatewaySockets
+
+        return GatewaySockets(client("apigatewaymanagementapi", self.settings.text("MANAGEMENT_ENDPOINT")))
+
+    @cached_property
+    def notify_requests(self) -> "NotifyRequests":
+        """How `notify` is invoked."""
+        from order_engine.adapters.notify_requests import LambdaNotifyRequests
+
+        return LambdaNotifyRequests(client("lambda"), self.settings.text("NOTIFY_FUNCTION"))
+
+    @cached_property
+    def order_queue(self) -> "OrderQueue":
+        """The queue between submit and the workers."""
+        from order_engine.adapters.queue import SqsOrderQueue
+
+        return SqsOrderQueue(client("sqs"), self.settings.text("ORDERS_QUEUE_URL"))
+
+    @cached_property
+    def connect_to_database(self) -> "Callable[[], Connection[Any]]":
+        """How PostgreSQL is reached: by DATABASE_URL where it is given, else as DATABASE_USER with an IAM token.
+
+        The token opens a connection within 15 minutes; it is signed here, without a call to a service.
+        """
+        from order_engine.adapters.postgres import connect_over_tls, connect_to
+
+        given = self.settings
+        if url := given.optional("DATABASE_URL"):
+            return lambda: connect_to(url)
+        host, name, user = (given.text(setting) for setting in ("DATABASE_HOST", "DATABASE_NAME", "DATABASE_USER"))
+        rds = client("rds")
+
+        def connect() -> "Connection[Any]":
+            with service_errors("database credentials", 0):
+                token = rds.generate_db_auth_token(DBHostname=host, Port=5432, DBUsername=user)
+            return connect_over_tls(host, name, user, token)
+
+        return connect

@@ -1,0 +1,1 @@
+"""What an order is and what happens to it. Pure: no service, no clock, no chance."""

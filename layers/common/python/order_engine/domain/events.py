@@ -1,0 +1,105 @@
+"""The events of an order: one class for each status, in the form in which subscribers receive them."""
+
+from datetime import datetime
+from typing import Annotated, Literal, TypedDict
+from uuid import UUID
+
+from pydantic import Field, TypeAdapter
+
+from order_engine.domain.amounts import Amount
+from order_engine.domain.errors import FailureCode
+from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.swaps import Quote, Rejection, VenueName
+from order_engine.domain.wire import WireModel
+
+
+class AttemptError(WireModel):
+    """How a failed attempt ended."""
+
+    attempt: int
+    code: FailureCode
+    error: str
+    timestamp: datetime
+
+
+class Header(TypedDict):
+    """What the next event of an order starts with; see `OrderRecord.header`."""
+
+    order_id: UUID
+    sequence: int
+    attempt: int
+    timestamp: datetime
+
+
+class _Event(WireModel):
+    """What every event has. Events are numbered 1, 2, 3 …; `attempt` is 0 before the first one."""
+
+    order_id: UUID
+    sequence: int
+    status: OrderStatus
+    attempt: int
+    timestamp: datetime
+    message: str
+
+    def to_json(self) -> str:
+        """Serialize without the fields that do not apply."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+class Accepted(_Event):
+    """The order is in the journal and will be executed."""
+
+    status: Literal[OrderStatus.PENDING] = OrderStatus.PENDING
+
+
+class RoutingStarted(_Event):
+    """An attempt began: the venues are asked for quotes."""
+
+    status: Literal[OrderStatus.ROUTING] = OrderStatus.ROUTING
+
+
+class BuildingStarted(_Event):
+    """The order was routed to `venue`, which swaps for no less than `min_amount_out`."""
+
+    status: Literal[OrderStatus.BUILDING] = OrderStatus.BUILDING
+    venue: VenueName
+    quotes: tuple[Quote, ...]
+    rejected: tuple[Rejection, ...] | None = None
+    min_amount_out: Amount
+
+
+class Submitted(_Event):
+    """The transaction is about to be sent; from here on it may land."""
+
+    status: Literal[OrderStatus.SUBMITTED] = OrderStatus.SUBMITTED
+    venue: VenueName
+    tx_hash: str
+
+
+class Confirmed(_Event):
+    """The swap landed."""
+
+    status: Literal[OrderStatus.CONFIRMED] = OrderStatus.CONFIRMED
+    venue: VenueName
+    tx_hash: str
+    executed_price: Amount
+    amount_out: Amount
+
+
+class Failed(_Event):
+    """The order ended without a swap. `attempts` has every attempt's error."""
+
+    status: Literal[OrderStatus.FAILED] = OrderStatus.FAILED
+    code: FailureCode
+    error: str
+    attempts: tuple[AttemptError, ...]
+
+
+StatusEvent = Accepted | RoutingStarted | BuildingStarted | Submitted | Confirmed | Failed
+
+_ADAPTER: TypeAdapter[StatusEvent] = TypeAdapter(Annotated[StatusEvent, Field(discriminator="status")])
+
+
+def parse_event(text: str) -> StatusEvent:
+    """Read what `to_json` wrote. Raises pydantic's ValidationError."""
+    return _ADAPTER.validate_json(text)

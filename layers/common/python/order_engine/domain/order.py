@@ -1,0 +1,32 @@
+"""What a client asks for, and the order that comes of it."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from order_engine.domain.amounts import Amount
+from order_engine.domain.wire import WireModel
+
+
+class OrderTerms(WireModel):
+    """What a client asks for, checked.
+
+    `token_in` and `token_out` are symbols of the token table, amounts are in units of the token (not base units),
+    `min_amount_out` is the client's own floor. A quote whose price impact exceeds `max_price_impact_bps` is rejected.
+    """
+
+    order_type: Literal["market"]
+    token_in: str
+    token_out: str
+    amount_in: Amount
+    slippage_bps: int
+    max_price_impact_bps: int = 1000
+    min_amount_out: Amount | None = None
+    client_order_id: str | None = None
+
+
+class Order(OrderTerms):
+    """An accepted order. Nothing in it ever changes."""
+
+    order_id: UUID
+    created_at: datetime

@@ -1,0 +1,97 @@
+"""The record of an order: the order, its events, and what the journal keeps beside them."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Self
+
+from order_engine.domain.errors import IllegalTransition
+from order_engine.domain.events import Accepted, AttemptError, Header, RoutingStarted, StatusEvent
+from order_engine.domain.lifecycle import FINAL, OrderStatus, check_transition
+from order_engine.domain.order import Order
+from order_engine.domain.subscriber import Subscriber
+from order_engine.domain.swaps import Transaction
+
+
+@dataclass(frozen=True)
+class OrderRecord:
+    """Everything the journal knows of an order.
+
+    `transaction` is the one that was submitted last, `errors` are the failed attempts, `subscribers` those of page 0
+    when the record was read or last written. `crowded`: there are subscribers on further pages. `behind`: a subscriber
+    may lack an event before the last, because it could be neither reached nor taken back. `taken_up`: a worker has
+    claimed the order before. `requested` is not stored: for whom `notify` was invoked during this delivery, by
+    connection and generation.
+    """
+
+    order: Order
+    events: tuple[StatusEvent, ...]
+    transaction: Transaction | None = None
+    errors: tuple[AttemptError, ...] = ()
+    subscribers: tuple[Subscriber, ...] = ()
+    crowded: bool = False
+    behind: bool = False
+    taken_up: bool = field(default=False, compare=False)
+    requested: frozenset[tuple[str, int]] = frozenset()
+
+    @classmethod
+    def accepted(cls, order: Order) -> Self:
+        """Return the record that every order begins with: `pending`, sequence 1."""
+        message = f"Order received: swap {order.amount_in:f} {order.token_in} for {order.token_out}"
+        header = Header(order_id=order.order_id, sequence=1, attempt=0, timestamp=order.created_at)
+        return cls(order=order, events=(Accepted(**header, message=message),))
+
+    @property
+    def last(self) -> StatusEvent:
+        """The newest event."""
+        return self.events[-1]
+
+    @property
+    def sequence(self) -> int:
+        """The newest event's number."""
+        return self.last.sequence
+
+    @property
+    def status(self) -> OrderStatus:
+        """The order's current status."""
+        return self.last.status
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that runs or ran last; 0 before the first one."""
+        return self.last.attempt
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the order is confirmed or failed, for good."""
+        return self.status in FINAL
+
+    @property
+    def attempt_failed(self) -> bool:
+        """Whether the current attempt is known to have failed."""
+        return any(error.attempt == self.attempt for error in self.errors)
+
+    @property
+    def open_transaction(self) -> Transaction | None:
+        """The transaction that may still land, or has landed and was not yet concluded."""
+        return self.transaction if self.status is OrderStatus.SUBMITTED and not self.attempt_failed else None
+
+    @property
+    def routed_at(self) -> datetime | None:
+        """When the first attempt began; the order's age counts from then."""
+        return next((event.timestamp for event in self.events if isinstance(event, RoutingStarted)), None)
+
+    def subscriber(self, connection_id: str) -> Subscriber | None:
+        """Return the subscriber of this connection, if it is on page 0."""
+        return next((one for one in self.subscribers if one.connection_id == connection_id), None)
+
+    def header(self, at: datetime, attempt: int | None = None) -> Header:
+        """Return what the next event starts with."""
+        number = self.attempt if attempt is None else attempt
+        return Header(order_id=self.order.order_id, sequence=self.sequence + 1, attempt=number, timestamp=at)
+
+    def followed_by(self, event: StatusEvent) -> "OrderRecord":
+        """Return the record with one more event. Raises IllegalTransition where the lifecycle has no such move."""
+        check_transition(self.status, event.status)
+        if event.sequence != self.sequence + 1:
+            raise IllegalTransition(f"event {event.sequence} can't follow event {self.sequence}")
+        return replace(self, events=(*self.events, event))

@@ -1,0 +1,44 @@
+"""Problem documents (RFC 9457): every refusal over HTTP, and of a WebSocket handshake, is one."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from order_engine.domain.errors import RequestRefused
+
+_STATUS = {
+    "INVALID_JSON": HTTPStatus.BAD_REQUEST,
+    "UNKNOWN_ORDER": HTTPStatus.NOT_FOUND,
+    "CLIENT_ORDER_ID_REUSED": HTTPStatus.CONFLICT,
+    "BODY_TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "INVALID_FIELD": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "TOO_MANY_SUBSCRIBERS": HTTPStatus.TOO_MANY_REQUESTS,
+    "NOTHING_ACCEPTED": HTTPStatus.SERVICE_UNAVAILABLE,
+    "ACCEPTANCE_UNKNOWN": HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+def problem_response(
+    refusal: RequestRefused, status: HTTPStatus | None = None, headers: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return the refusal as a Lambda proxy response: `type, title, status, detail, code`, `errors` for wrong fields.
+
+    `status` follows from the code unless it is given.
+    """
+    status = status or _STATUS[refusal.code]
+    problem: dict[str, Any] = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status,
+        "detail": str(refusal),
+        "code": refusal.code,
+    }
+    if refusal.errors:
+        problem["errors"] = [{"field": error.field, "message": error.message} for error in refusal.errors]
+    return {
+        "statusCode": int(status),
+        "headers": {"Content-Type": "application/problem+json", **(headers or {})},
+        "body": json.dumps(problem),
+    }

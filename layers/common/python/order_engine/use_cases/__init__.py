@@ -1,0 +1,1 @@
+"""One operation a file: what the engine does, on ports alone."""

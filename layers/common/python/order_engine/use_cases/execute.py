@@ -1,0 +1,211 @@
+"""Execute an order: learn what `domain.decisions` asks for, do what it decides, until the order is final or deferred.
+
+Every step is journaled before it is taken, and every write to the journal is conditional on the lease, so a worker
+that lost the lease can neither publish nor send. A message leaves the queue only when nothing is owed for its order, or
+when another message for it was sent.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import Enum, auto
+from uuid import UUID
+
+from order_engine import limits
+from order_engine.domain.decisions import next_step
+from order_engine.domain.errors import (
+    FailureCode,
+    HistoryUnavailable,
+    LeaseLost,
+    NotNow,
+    OrderClosed,
+    ServiceUnavailable,
+)
+from order_engine.domain.record import OrderRecord
+from order_engine.domain.routing import RoutingDecision
+from order_engine.domain.steps import (
+    Abandon,
+    AskForQuotes,
+    AwaitEnd,
+    Build,
+    Claimed,
+    Close,
+    Defer,
+    GivenUp,
+    Learnt,
+    LookUp,
+    Policy,
+    Send,
+    StillOwed,
+)
+from order_engine.domain.swaps import Transaction
+from order_engine.observability import count, count_by, count_outcome, logger
+from order_engine.ports import Claim, Clock, History, Journal, OrderQueue
+from order_engine.use_cases.publish import Publisher
+from order_engine.use_cases.venue_calls import ATTEMPT, VenueCalls
+
+# Before an order is claimed anew that could not be worked on: a service was unavailable.
+_UNAVAILABLE_RETRY_SECONDS = 5.0
+
+
+class Outcome(Enum):
+    """Outcome of one delivery."""
+
+    DONE = auto()  # final, published, persisted
+    DEFERRED = auto()  # a message that brings the order back was sent
+
+
+@dataclass(frozen=True)
+class Executor:
+    """The use case of `route_execute` and `dead_letters`."""
+
+    journal: Journal
+    publisher: Publisher
+    queue: OrderQueue
+    history: History
+    venues: VenueCalls
+    now: Clock
+    policy: Policy = field(default_factory=Policy)
+
+    def process(self, order_id: UUID, received: int = 1) -> Outcome:
+        """Take the order as far as it goes now; when this returns, the message may be acknowledged.
+
+        An order that can't be worked on now (another worker has it, its back-off is not over, a service is
+        unavailable) is sent anew, so that the queue's receive count means deliveries that killed a worker. Not so a
+        message that was `received` before: where two messages of an order that kills its workers take turns, its count
+        would be lost. Raises NotNow then, UnknownOrder, and ServiceUnavailable if the queue took no new message either.
+        """
+        try:
+            return self._with_claim(order_id, lambda claim: Claimed(claim.interrupted))
+        except NotNow as refusal:
+            logger.info("the order is not due", extra={"reason": str(refusal)})
+            if received > 1:
+                raise
+            return self._send_anew(order_id, (refusal.until - self.now()).total_seconds())
+        except LeaseLost:
+            logger.warning("another worker took the order over")
+            return self._send_anew(order_id, _UNAVAILABLE_RETRY_SECONDS)
+        except ServiceUnavailable as fault:
+            count("DeliveriesDeferred")
+            logger.warning("a service is unavailable; the order is sent anew", extra={"reason": str(fault)})
+            return self._send_anew(order_id, _UNAVAILABLE_RETRY_SECONDS)
+
+    def give_up(self, order_id: UUID, reason: str) -> Outcome:
+        """End an order whose message kept killing its workers: `confirmed` if its swap has landed after all, else
+        `failed` with INTERNAL_ERROR and the reason. An order that no worker ever claimed goes back to the workers.
+
+        Raises UnknownOrder, NotNow, LeaseLost or ServiceUnavailable; the message must then be redelivered.
+        """
+        if not self.journal.read(order_id).taken_up:
+            # Not claimed here: a crash would make it look like an order that kills its workers.
+            logger.warning("no worker ever took the order up; it goes back to the queue")
+            return self._send_anew(order_id, _UNAVAILABLE_RETRY_SECONDS)
+        return self._with_claim(order_id, lambda _: GivenUp(reason))
+
+    def _with_claim(self, order_id: UUID, learnt: Callable[[Claim], Learnt]) -> Outcome:
+        try:
+            claim = self.journal.claim(order_id)
+        except OrderClosed:
+            logger.info("order is closed already")
+            return Outcome.DONE
+        if claim.interrupted:
+            # Its holder may have died between appending the last event and posting it.
+            count("OrdersResumed")
+            logger.warning("resuming an interrupted order", extra={"status": claim.record.status})
+            return self._advance(replace(claim, record=self.publisher.post(claim.record)), learnt(claim))
+        return self._advance(claim, learnt(claim))
+
+    def _advance(self, claim: Claim, learnt: Learnt) -> Outcome:
+        """The loop: decide, journal and publish, act, learn."""
+        patience_ends = self.now()
+        while True:
+            match step := next_step(claim.record, learnt, self.now(), self.policy):
+                case AskForQuotes():
+                    limits.require("an attempt", ATTEMPT)
+                    claim = self._publish(claim, step.record)
+                    learnt = self.venues.quotes(claim.record)
+                case Build(decision=decision):
+                    _log_routing(decision)
+                    claim = self._publish(claim, step.record)
+                    learnt = self.venues.build(claim.record, decision)
+                case Send():
+                    claim = self._publish(claim, step.record)
+                    patience_ends = self.venues.patience_ends()
+                    learnt = self.venues.send(_transaction(claim), patience_ends)
+                case AwaitEnd(fault=fault):
+                    learnt = self.venues.await_end(_transaction(claim), patience_ends, fault)
+                case LookUp():
+                    learnt = self.venues.look_up(_transaction(claim))
+                case Abandon(fault=fault):
+                    learnt = self.venues.abandon(_transaction(claim), fault)
+                case Defer(after=after, reason=reason):
+                    return self._defer(self._with_errors(claim, step.record), random.uniform(*after), reason)
+                case Close():
+                    claim = self._publish(self._with_errors(claim, step.record), step.record)
+                    claim, closed = self._close(claim)
+                    if closed:
+                        return Outcome.DONE
+                    learnt = StillOwed()
+
+    def _publish(self, claim: Claim, record: OrderRecord) -> Claim:
+        """Journal and post the record's last event, unless that was done."""
+        if record.sequence == claim.record.sequence:
+            return replace(claim, record=record)
+        claim = self.publisher.publish(claim, record)
+        if claim.record.is_final:
+            count_outcome(claim.record)
+        return claim
+
+    def _with_errors(self, claim: Claim, record: OrderRecord) -> Claim:
+        """Log an attempt that has just failed."""
+        for error in record.errors[len(claim.record.errors) :]:
+            log = logger.error if error.code is FailureCode.SETTLEMENT_MISMATCH else logger.warning
+            log("attempt failed", extra={"attempt": error.attempt, "code": error.code, "reason": error.error})
+            if not record.is_final:
+                count_by("AttemptsFailed", "code", error.code)
+        return replace(claim, record=replace(claim.record, errors=record.errors))
+
+    def _defer(self, claim: Claim, seconds: float, reason: str) -> Outcome:
+        """Give the order back until so many seconds have passed, whatever messages it has."""
+        logger.info("order deferred", extra={"reason": reason, "seconds": seconds})
+        self.journal.release(claim, not_before=self.now() + timedelta(seconds=seconds))
+        return self._send_anew(claim.record.order.order_id, seconds)
+
+    def _send_anew(self, order_id: UUID, seconds: float) -> Outcome:
+        # SQS delays are whole seconds, 900 at the most.
+        self.queue.send(order_id, delay_seconds=min(max(math.ceil(seconds), 0), 900))
+        return Outcome.DEFERRED
+
+    def _close(self, claim: Claim) -> tuple[Claim, bool]:
+        """Persist a final order and release it for good; False if PostgreSQL or a subscriber still lacks something."""
+        try:
+            self.history.record(claim.record)
+        except HistoryUnavailable as fault:
+            count("HistoryDeferred")
+            logger.warning("outcome not persisted yet", extra={"reason": str(fault)})
+            return claim, False
+        claim = replace(claim, record=self.publisher.finish(claim.record))
+        if claim.record.behind:
+            return claim, False
+        self.journal.release(claim, closed=True)
+        return claim, True
+
+
+def _transaction(claim: Claim) -> Transaction:
+    if claim.record.transaction is None:
+        raise AssertionError("only a journaled transaction is ever sent")
+    return claim.record.transaction
+
+
+def _log_routing(decision: RoutingDecision) -> None:
+    logger.info(
+        "order routed",
+        extra={
+            "venue": decision.best.venue,
+            "reason": decision.reason,
+            "quotes": [quote.to_json() for quote in decision.quotes],
+            "rejected": [rejection.to_json() for rejection in decision.rejected],
+        },
+    )

@@ -1,0 +1,89 @@
+"""Bring a subscriber up to date: post what it has not had, then hand it over to the publisher (see `publish`)."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain, repeat
+
+from order_engine.domain.errors import SocketGone, SocketUnreachable
+from order_engine.domain.events import StatusEvent
+from order_engine.domain.record import OrderRecord
+from order_engine.domain.subscriber import CONNECTING, Subscriber
+from order_engine.observability import logger
+from order_engine.ports import Clock, Journal, Sockets, Subscribers
+
+# How long a socket that is throttled or hangs is retried; Lambda repeats the invocation after a minute.
+_PATIENCE = timedelta(seconds=5)
+
+# After a pause of so many seconds the subscriber is read again: one that connects and leaves at once must not occupy
+# `notify` for all of CONNECTING.
+_LOOK_AGAIN_SECONDS = 0.4
+
+
+@dataclass(frozen=True)
+class Notifier:
+    """The use case of `notify`: posts what a subscriber has not had yet, then hands it over to the publisher."""
+
+    journal: Journal
+    subscribers: Subscribers
+    sockets: Sockets
+    now: Clock
+    # Back-off between tries at a socket that is not there yet or throttled, in seconds; the last one is repeated for as
+    # long as the handshake may be under way.
+    pauses: Sequence[float] = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+    sleep: Callable[[float], None] = time.sleep
+
+    def notify(self, wanted: Subscriber) -> None:
+        """Runs until the subscriber is handed over or gone.
+
+        Only order, page and connection of `wanted` count: a subscriber that was taken back once more meanwhile is
+        served from where that left it, because nobody may have been asked for it. Raises UnknownOrder, and
+        SocketUnreachable or ServiceUnavailable where a repeated invocation can help.
+        """
+        pauses = chain(self.pauses, repeat(None))
+        ends_at = self.now() + _PATIENCE
+        generation, sent_through = 0, 0
+        while True:
+            record = self.journal.read(wanted.order_id)
+            subscriber = self._still(wanted, record)
+            if subscriber is None:
+                return
+            if subscriber.generation != generation:
+                generation, sent_through = subscriber.generation, subscriber.sent_through
+            for event in record.events[sent_through:]:
+                if not self._post(subscriber, event, pauses, ends_at):
+                    break
+                sent_through = event.sequence
+            else:
+                sent_through = record.sequence
+                if self.subscribers.hand_over(subscriber, through=sent_through):
+                    logger.info("subscriber up to date", extra={"sequence": sent_through})
+                    return
+
+    def _still(self, wanted: Subscriber, record: OrderRecord) -> Subscriber | None:
+        """The subscriber as it stands, if it is still to be brought up to date."""
+        found = self.subscribers.read(wanted) if wanted.page else record.subscriber(wanted.connection_id)
+        return found if found and found.live_after is None else None
+
+    def _post(
+        self, subscriber: Subscriber, event: StatusEvent, pauses: Iterator[float | None], ends_at: datetime
+    ) -> bool:
+        """Posts with patience; False when so long a pause was made that the subscriber may have left meanwhile."""
+        while True:
+            try:
+                self.sockets.post(subscriber.connection_id, event.to_json())
+                return True
+            except SocketGone:
+                pause = next(pauses) or self.pauses[-1]
+                if self.now() - subscriber.connected_at >= CONNECTING:
+                    self.subscribers.leave(subscriber)
+                    return False
+            except SocketUnreachable:
+                following = next(pauses)
+                if following is None or self.now() > ends_at:
+                    raise
+                pause = following
+            self.sleep(pause)
+            if pause >= _LOOK_AGAIN_SECONDS:
+                return False

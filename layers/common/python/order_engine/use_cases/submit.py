@@ -1,0 +1,84 @@
+"""Submit an order: write it to the journal as pending, then put it on the queue."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import uuid4
+
+from order_engine.domain.amounts import to_wire
+from order_engine.domain.errors import AcceptanceUnknown, NothingAccepted, ServiceUnavailable
+from order_engine.domain.order import Order, OrderTerms
+from order_engine.domain.record import OrderRecord
+from order_engine.observability import count, log_context, logger
+from order_engine.ports import Clock, Journal, OrderQueue
+
+
+def fingerprint_of(terms: OrderTerms) -> str:
+    """Return the same text for requests that ask for the same thing, however they spell tokens and numbers."""
+    asked = terms.model_dump(exclude={"client_order_id"})
+    if asked["max_price_impact_bps"] == OrderTerms.model_fields["max_price_impact_bps"].default:
+        del asked["max_price_impact_bps"]  # an earlier release, which had none, took the same request without it
+    canonical = {key: to_wire(value) if isinstance(value, Decimal) else value for key, value in asked.items()}
+    return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The use case of `submit`. `stream_base` is the WebSocket's URL."""
+
+    journal: Journal
+    queue: OrderQueue
+    now: Clock
+    stream_base: str = ""
+
+    def submit(self, terms: OrderTerms) -> Order:
+        """Accept an order: when this returns, it is journaled and queued, and will end in one final status.
+
+        A request with a clientOrderId may be repeated: it returns the same order, which is queued again (harmless).
+        Raises ClientOrderIdReused if the key belongs to another body, NothingAccepted if the order is not executed and
+        never will be, and AcceptanceUnknown if a service did not say what became of it.
+        """
+        order = self._journaled(terms)
+        count("OrdersAccepted")
+        with log_context(order.order_id):
+            logger.info("order accepted", extra={"clientOrderId": order.client_order_id})
+        return order
+
+    def stream_url(self, order: Order) -> str:
+        """Return where the order's statuses are streamed, ready to connect to."""
+        return f"{self.stream_base}?orderId={order.order_id}"
+
+    def _journaled(self, terms: OrderTerms) -> Order:
+        key = terms.client_order_id
+        order = Order(order_id=uuid4(), created_at=self.now(), **terms.model_dump())
+        try:
+            record = self.journal.create(OrderRecord.accepted(order), fingerprint_of(terms))
+        except ServiceUnavailable as fault:
+            # Without a key nobody can have queued it, and nobody will.
+            if key is None:
+                raise NothingAccepted("the journal did not take the order") from fault
+            raise AcceptanceUnknown("the journal did not respond", key) from fault
+        if not record.is_final:
+            try:
+                self.queue.send(record.order.order_id)
+            except ServiceUnavailable as fault:
+                self._withdraw(record.order, fault)
+        return record.order
+
+    def _withdraw(self, order: Order, fault: ServiceUnavailable) -> None:
+        """Take an order that could not be queued out of the journal again.
+
+        A failed call may have queued it all the same. Then either a worker has it by now, and it is accepted after
+        all; or the message finds no order and ends as a dead letter. An order with a clientOrderId stays: its client
+        can repeat the request.
+        """
+        if order.client_order_id is not None:
+            raise AcceptanceUnknown("the queue did not respond", order.client_order_id) from fault
+        try:
+            withdrawn = self.journal.withdraw(order.order_id)
+        except ServiceUnavailable:
+            logger.warning("an order that could not be queued is left in the journal")
+            raise AcceptanceUnknown("the queue did not respond", None) from fault
+        if withdrawn:
+            raise NothingAccepted("the queue did not take the order") from fault
