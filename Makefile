@@ -1,4 +1,4 @@
-# `make run` and `make test` do all the set-up they need; README.md says what the others are for.
+# `make run` and `make test` do all the set-up they need; `make help` lists the others.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,58 +10,60 @@ PYTHON313 ?= $(shell for python in "$$(command -v python3.13)" "$$(pyenv root 2>
 	do "$$python" -c '' 2>/dev/null && echo "$$python"; done | tail -n 1)
 # This machine's processor, so that what is built runs here; a deploy builds what the template says.
 ARCHITECTURE := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
+TEMPLATES := template.yaml $(wildcard infrastructure/*.yaml)
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv-sam/bin/sam
 
-.PHONY: run order test bench chaos simulate formal lint validate build artifact sam-local sam-stack lock clean
+.PHONY: help run order invoke test bench chaos simulate formal lint validate build artifact sam-local sam-stack lock clean
 
-run: $(READY)
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1 \2/p' $(MAKEFILE_LIST) | while read -r target text; \
+		do printf '  make %-11s %s\n' "$$target" "$$text"; done
+
+run: $(READY) ## start the system on this machine; RELOAD=1: changed code takes effect at once
 	@exec $(BIN)/python -m local
 
-# make order TOKENS="SOL USDC 1.5"
 TOKENS ?= SOL USDC 1
-order: $(READY)
+order: $(READY) ## send an order and follow it; TOKENS="SOL USDC 1.5"
 	@$(BIN)/python -m local order $(TOKENS)
 
-test: $(READY)
-	@$(BIN)/python -m pytest
+FUNCTION ?= submit
+EVENT ?= events/submit.json
+invoke: $(READY) ## invoke a function in the foreground, for debuggers; FUNCTION=submit EVENT=events/submit.json
+	@$(BIN)/python -m local invoke $(FUNCTION) $(EVENT)
 
-# Measures throughput and latencies on this machine; takes about a minute and a half, and wants the machine for itself.
-bench: $(READY)
+test: $(READY) ## run every test; ARGS="tests/unit/test_routing.py -k floor" for some
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(READY) ## measure throughput and latencies (90 s; wants the machine for itself)
 	@$(BIN)/python tests/load/bench.py
 
-# Faults on the real local stack, judged by an independent checker; make chaos ARGS="--seconds 400 --seed 3"
-chaos: $(READY)
+chaos: $(READY) ## inject faults into the real stack, judged by a checker; ARGS="--seconds 400 --seed 3"
 	@$(BIN)/python tests/chaos/campaign.py $(ARGS)
 
-# Whole lives of many orders on a virtual clock; make simulate ARGS="--seconds 60", or SEED=123 to replay one.
-simulate: $(READY)
+simulate: $(READY) ## whole lives of many orders on a virtual clock; ARGS="--seconds 60", SEED=123 replays one
 	@$(BIN)/python tests/simulation/simulate.py $(ARGS)
 
-# The Promela models, exhaustively; needs spin and a C compiler, which CI installs where it is root.
-formal:
+formal: ## check the Promela models exhaustively; needs spin and a C compiler
 	@formal/check
 
-lint: $(READY)
+lint: $(READY) ## ruff and strict mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-# What can be said about the template without an account: SAM, CloudFormation, serverless and security rules.
-validate: .venv-sam/ready .venv-checkov/ready
+validate: .venv-sam/ready .venv-checkov/ready ## cfn-lint, SAM and checkov over the templates
 	@$(SAM) validate --lint
-	@.venv-sam/bin/cfn-lint template.yaml --append-rules cfn_lint_serverless.rules
-	@.venv-checkov/bin/checkov --file template.yaml --framework cloudformation --skip-download --compact --quiet
+	@.venv-sam/bin/cfn-lint --append-rules cfn_lint_serverless.rules -- $(TEMPLATES)
+	@.venv-checkov/bin/checkov --file $(TEMPLATES) --framework cloudformation --skip-download --compact --quiet
 
-# `sam build` for this machine, into .aws-sam/build.
-build: .venv-sam/ready
+build: .venv-sam/ready ## sam build for this machine, into .aws-sam/build
 	@test -n "$(PYTHON313)" || { echo "sam build needs Python 3.13, the template's, and there is none here"; exit 1; }
 	@rm -rf .aws-sam/build
 	@PATH="$(dir $(PYTHON313)):$$PATH" $(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE) 2>&1 | \
 		{ grep -E "^(Build Succeeded|Build Failed|Error)" || true; }
 	@test -d .aws-sam/build/EngineLayer/python/order_engine
 
-# Runs every handler from nothing but what was built, on the template's Python, and reports the sizes.
-artifact: $(READY) .venv-sam/ready
+artifact: $(READY) .venv-sam/ready ## run every handler from what sam build made, on the template's Python; report sizes
 	@if [ -z "$(PYTHON313)" ]; then echo "artifact: skipped, because there is no Python 3.13 here"; exit 0; fi; \
 		$(MAKE) --no-print-directory build && \
 		ARTIFACT=.aws-sam/build TEMPLATE_PYTHON="$(PYTHON313)" $(BIN)/python -m pytest tests/template/test_artifact.py
@@ -69,15 +71,13 @@ artifact: $(READY) .venv-sam/ready
 # Where no engine answers, but something beside the project can start one.
 ENGINE := docker info >/dev/null 2>&1 || { test ! -x ../shared/lambda-runtime/up || eval "$$(../shared/lambda-runtime/up)"; }
 
-# Every event of events/ through `sam local` in containers, on the local stack; takes some minutes.
-sam-local: $(READY) .venv-sam/ready
+sam-local: $(READY) .venv-sam/ready ## every event of events/ through sam local in containers
 	@$(ENGINE); \
 		if ! docker info >/dev/null 2>&1; then echo "sam-local: skipped, because no Docker engine answers"; exit 0; fi; \
 		if [ -z "$(PYTHON313)" ]; then echo "sam-local: skipped, because there is no Python 3.13 here"; exit 0; fi; \
 		$(MAKE) --no-print-directory build && SAM=.venv-sam/bin/sam $(BIN)/python -m pytest -rP tests/sam_local
 
-# The local stack for containers; prints a `sam local invoke` line for each event, to paste into another terminal.
-sam-stack: $(READY) build
+sam-stack: $(READY) build ## the local stack for containers; prints a sam local invoke line for each event
 	@$(ENGINE); exec $(BIN)/python -m local sam
 
 # The SAM CLI can't live in one environment with MiniStack: they pin different botocores. Nor can checkov with either.
@@ -94,13 +94,12 @@ sam-stack: $(READY) build
 	@.venv-checkov/bin/python -m pip install --quiet --disable-pip-version-check checkov==3.3.30
 	@touch $@
 
-# Written anew whenever a pin changes, in pyproject.toml or the layer's requirements.txt.
-lock: $(READY)
+lock: $(READY) ## write requirements.lock anew
 	@CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --strip-extras --no-annotate --no-emit-index-url \
 		--no-emit-find-links --no-emit-trusted-host --extra local --extra dev --output-file requirements.lock \
 		pyproject.toml layers/common/python/requirements.txt
 
-clean:
+clean: ## delete what make has made
 	rm -rf $(VENV) .venv-sam .venv-checkov .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(READY): requirements.lock

@@ -2,17 +2,17 @@
  * The statuses of one order on their way to a subscriber: fan-out, catch-up, handover, pages.
  *
  * process            stands for                                   in the code (layers/common/python/order_engine)
- *   Publisher 1, 2     workers of the order; the second takes it   delivery.Publisher (`post`, `finish`), as
- *                      over when the lease has run out             execution.Executor uses it
- *   Notify             invocations of notify, one or two at once   delivery.CatchUp, functions/notify
- *   Client             a client that joins at any time, from the   subscription.Subscription (`join`, `leave`),
+ *   Publisher 1, 2     workers of the order; the second takes it   use_cases.publish (`post`, `finish`), as
+ *                      over when the lease has run out             use_cases.execute uses it
+ *   Notify             invocations of notify, one or two at once   use_cases.notify, functions/notify
+ *   Client             a client that joins at any time, from the   use_cases.subscribe (`join`, `leave`),
  *                      first status or from where it left off,     functions/ws_connect, and the client itself
  *                      and stays or leaves
  *   Clock              leases run out; a write lands late
  *
  * The subscriber is kept on page 0, which is part of the order's item, or on page 1, an item of its own, as others have
  * left room or not. `sequence` to `closed` are the order's item, `turned` is the page's `sequence`; an atomic step on them
- * is one conditional write of adapters/journal.py or adapters/subscribers.py.
+ * is one conditional write of adapters/journal/.
  *
  * Faults, FAULTS in all, before and after every call: a worker or an invocation of notify crashes and is repeated; a post
  * does not reach the socket, or is not known to have; a service does not say whether it did what it was asked for, or does
@@ -83,7 +83,7 @@ inline arrive(number) {
     if :: number > seen -> seen = number :: else fi
 }
 
-/* CatchUps.request. An older generation's invocation would end at once. */
+/* NotifyRequests.send. An older generation's invocation would end at once. */
 inline request(number) {
     if :: wanted < number -> wanted = number :: else fi
 }

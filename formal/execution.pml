@@ -2,7 +2,7 @@
  * The life of one order: messages, lease, journal, venue, history and dead letters.
  *
  * process          stands for                                  in the code (layers/common/python/order_engine)
- *   Worker 1, 2      two deliveries of the order, perhaps at     Executor.process, functions/route_execute
+ *   Worker 1, 2      two deliveries of the order, perhaps at     domain.decisions, use_cases.execute
  *                    once
  *   Worker 3         the consumer of the dead-letter queue       Executor.give_up, functions/dead_letters
  *   Chain            what becomes of a transaction: it arrives   a venue (ports.Venue) and its chain, which has no guard
@@ -10,7 +10,7 @@
  *                    validity passes, its only death             second one
  *   Clock            leases and back-offs run out                leaseUntil and notBefore in the journal
  *
- * `status` to `closed` are the journal's item; an atomic step on it is one conditional write of adapters/journal.py.
+ * `status` to `closed` are the journal's item; an atomic step on it is one conditional write of adapters/journal/.
  * `orders` and `dead_letters` are the queues, `row` is PostgreSQL.
  *
  * The order has two messages from the beginning; one of them may have drifted to the dead letters while nothing worked.
@@ -213,7 +213,7 @@ claim:
 
 look_up: /* Venue.status: another worker journaled this transaction, and may have sent it */
     if
-    :: chain[t] == unsent || chain[t] == flying -> send() /* Unknown: sent again */
+    :: chain[t] == unsent || chain[t] == flying -> send() /* NotFound: sent again */
     :: goto abandon                                       /* known, or too old to be sent again */
     FAULT
     fi;

@@ -1,4 +1,4 @@
-"""`python -m local` runs the system on this machine; `python -m local order SOL USDC 10` sends it an order."""
+"""`python -m local` runs the system on this machine, `python -m local order SOL USDC 10` sends it an order."""
 
 import argparse
 import sys
@@ -16,6 +16,9 @@ def main() -> int:
     sending.add_argument("token_in", help="symbol or mint of the token to sell, such as SOL")
     sending.add_argument("token_out", help="symbol or mint of the token to buy, such as USDC")
     sending.add_argument("amount", help="how much to sell, such as 10 or 0.25")
+    invoking = commands.add_parser("invoke", help="invoke a function in this process, on the running system")
+    invoking.add_argument("function", help="the function's folder, such as submit")
+    invoking.add_argument("event", help="a JSON file, such as events/submit.json")
     commands.add_parser("sam", help="run the system for the containers of `sam local`, which need `make build` first")
     arguments = parser.parse_args()
     try:
@@ -25,6 +28,10 @@ def main() -> int:
 
         if arguments.command == "order":
             return order(arguments.token_in, arguments.token_out, arguments.amount)
+        if arguments.command == "invoke":
+            from local.invoke import invoke
+
+            return invoke(arguments.function, arguments.event)
         if arguments.command == "sam":
             from local.sam import serve
 

@@ -54,6 +54,13 @@ def deploy(gateway: Gateway, template: Path, parameters: dict[str, str]) -> Outp
     return outputs
 
 
+def function_folders(template: Path) -> dict[str, str]:
+    """The folder of each function's code, by the function's logical name."""
+    resources = yaml_parse(template.read_text())["Resources"].items()
+    functions = (one for one in resources if one[1]["Type"] == "AWS::Serverless::Function")
+    return {name: resource["Properties"]["CodeUri"] for name, resource in functions}
+
+
 def _archive(root: Path, resource: dict[str, Any], code: str) -> bytes:
     """The zip of a function's or layer's folder.
 

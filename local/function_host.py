@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-preload_app = True  # the function is imported once, and its workers are forked from that
+reload = os.environ.get("RELOAD") == "1"  # a worker that finds its code changed is replaced
+preload_app = not reload  # the function is imported once, and its workers are forked from that
 worker_class = "sync"  # one invocation at a time in a worker; more wait in the socket's backlog
 graceful_timeout = 1
 loglevel = "warning"
@@ -59,4 +60,5 @@ def _context(environ: dict[str, Any]) -> Context:
 
 def on_starting(_server: object) -> None:
     """gunicorn's hook, before it forks: import the function and build its use case, once for all workers."""
-    getattr(_handler(), "use_case", None)
+    if preload_app:
+        getattr(_handler(), "use_case", None)

@@ -17,7 +17,7 @@ from local.errors import LocalStackError
 from local.signals import held_back
 
 REGION = "us-east-1"
-_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
 
 
@@ -34,8 +34,8 @@ class Gateway:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._session = boto3.Session(
-            aws_access_key_id=_CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
             region_name=REGION,
         )
 
@@ -97,10 +97,10 @@ class Gateway:
         folder = self._state_dir
         return {
             **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
-            **_CREDENTIALS,
+            **CREDENTIALS,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_SHAREDCREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
             "HOME": str(folder),
             "TMPDIR": str(folder / "tmp"),
@@ -114,6 +114,8 @@ class Gateway:
             "SFTP_ENABLED": "0",
             # No cap over all functions: a burst of POSTs would use it up, and the workers of orders be turned away.
             "LAMBDA_ACCOUNT_CONCURRENCY": "0",
+            # Seconds before a failed asynchronous invocation is repeated, then twice as many; on Lambda 60 and 120.
+            "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "5",
             "PYTHONUNBUFFERED": "1",
             "LOG_LEVEL": "WARNING",
         }

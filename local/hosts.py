@@ -26,10 +26,14 @@ _RUNTIME = "provided.al2023"
 
 
 class FunctionHosts:
-    """Hosts functions that have been deployed to the gateway; everything below `root`, the project's folder."""
+    """Hosts functions that were deployed to the gateway; everything below `root`, the project's folder.
 
-    def __init__(self, gateway: Gateway, root: Path, log: Path) -> None:
+    With `reload`, a change of their code takes effect at the next invocation.
+    """
+
+    def __init__(self, gateway: Gateway, root: Path, log: Path, reload: bool = False) -> None:
         self._gateway = gateway
+        self._reload = reload
         self._root = root
         self._log = log
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -71,6 +75,7 @@ class FunctionHosts:
             "AWS_LAMBDA_FUNCTION_NAME": configuration["FunctionName"],
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(configuration["MemorySize"]),
             "_HANDLER": configuration["Handler"],
+            "RELOAD": "1" if self._reload else "0",
             "PYTHONPATH": os.pathsep.join(map(str, path)),
         }
         command = [sys.executable, "-m", "gunicorn", "--config", "python:local.function_host"]

@@ -30,7 +30,7 @@ def run() -> NoReturn:
     def progress(what: str) -> None:
         console.print(f"[{time.monotonic() - started_at:5.1f} s] {what}", highlight=False, markup=False)
 
-    stack = LocalStack(port=settings.port, parameters=settings.parameters, progress=progress)
+    stack = LocalStack(port=settings.port, parameters=settings.parameters, progress=progress, reload=settings.reload)
     with stack:
         order_id = None
         if settings.sample:

@@ -27,10 +27,12 @@ _PARAMETERS = {
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How to run: the gateway's port (0: a free one), whether to send a sample order, the template's parameters."""
+    """How to run: the gateway's port (0: a free one), whether to send a sample order and to reload changed code, and the
+    template's parameters."""
 
     port: int
     sample: bool
+    reload: bool
     parameters: Mapping[str, str]
 
 
@@ -47,11 +49,13 @@ def read_settings(environment: Mapping[str, str]) -> RunSettings:
         raise LocalStackError(str(error)) from error
     if settings.optional("LOG_LEVEL") not in ("", *_LOG_LEVELS):
         raise LocalStackError(f"LOG_LEVEL must be one of {', '.join(_LOG_LEVELS)}, not {environment['LOG_LEVEL']!r}")
-    if settings.optional("SAMPLE") not in ("", "0", "1"):
-        raise LocalStackError(f"SAMPLE must be 0 or 1, not {environment['SAMPLE']!r}")
+    for name in ("SAMPLE", "RELOAD"):
+        if settings.optional(name) not in ("", "0", "1"):
+            raise LocalStackError(f"{name} must be 0 or 1, not {environment[name]!r}")
     return RunSettings(
         port=_port(settings.optional("PORT")),
         sample=settings.optional("SAMPLE") != "0",
+        reload=settings.optional("RELOAD") == "1",
         parameters={_PARAMETERS[name]: environment[name] for name in _PARAMETERS if environment.get(name)},
     )
 

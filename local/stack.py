@@ -14,7 +14,7 @@ from typing import Self
 
 from order_engine import migrations
 
-from local.deploy import Outputs, deploy
+from local.deploy import Outputs, deploy, function_folders
 from local.errors import LocalStackError
 from local.gateway import Gateway
 from local.hosts import FunctionHosts
@@ -24,16 +24,10 @@ from local.signals import held_back
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".local"
 ENDPOINTS = "endpoints.json"  # in the state folder
-# By the outputs that name them: the functions, the folder of their code, and how many of each run at once. Two
-# cores have no use for more; route_execute's number is the template's reserved concurrency, and notify spends its time
-# waiting: for a client that went away during its handshake it takes three seconds to be sure.
-_HOSTED = {
-    "SubmitFunctionName": ("functions/submit", 2),
-    "RouteExecuteFunctionName": ("functions/route_execute", 10),
-    "NotifyFunctionName": ("functions/notify", 4),
-    "WsConnectFunctionName": ("functions/ws_connect", 1),
-    "DeadLettersFunctionName": ("functions/dead_letters", 1),
-}
+# How many of a function run at once, if not one. Two cores have no use for more; route_execute's number is the
+# template's reserved concurrency, and notify spends its time waiting.
+_WORKERS = {"SubmitFunction": 2, "RouteExecuteFunction": 10, "NotifyFunction": 4}
+_NOT_HOSTED = "MigrateFunction"  # CloudFormation's; here the schema is applied before the deploy
 # So many POSTs run or wait at once; more are answered with 429, as a full account does it. Those at the end of a longer
 # queue would come to submit's time limit, and their clients be told nothing of use.
 _MOST_POSTS = 256
@@ -54,7 +48,7 @@ class Endpoints:
 class LocalStack:
     """The whole system, as a context manager or by `start` and `stop`.
 
-    `parameters` are parameters of the template. Everything is below `state`: the log `stack.log`, which
+    `parameters` are parameters of the template; with `reload`, changed code takes effect at once. Everything is below `state`: the log `stack.log`, which
     stays, and what goes when the stack stops: the servers' data (each start is a fresh one), and `endpoints.json`,
     which is there when orders can be sent. Port 0 takes a free port. `progress` is told what happens while it starts.
     Start it in the main thread: its processes end with the thread that starts them.
@@ -66,6 +60,7 @@ class LocalStack:
         port: int = 4566,
         parameters: Mapping[str, str] | None = None,
         progress: Callable[[str], None] = lambda _: None,
+        reload: bool = False,
     ) -> None:
         self.log = state / "stack.log"
         self.outputs: Outputs = {}
@@ -74,6 +69,7 @@ class LocalStack:
         self._state = state
         self._parameters = dict(parameters or {})
         self._progress = progress
+        self._reload = reload
         self._cleanup = ExitStack()
 
     def __enter__(self) -> Self:
@@ -123,9 +119,15 @@ class LocalStack:
         parameters = {"LocalGateway": self.gateway.address, "DatabaseUrl": self.postgres.url, **self._parameters}
         self.outputs = deploy(self.gateway, ROOT / "template.yaml", parameters)
         self._progress("deployed, warming up the functions")
-        hosts = FunctionHosts(self.gateway, ROOT, self.log)
+        hosts = FunctionHosts(self.gateway, ROOT, self.log, self._reload)
         self._cleanup.callback(hosts.stop)
-        hosts.start({self.outputs[name]: hosted for name, hosted in _HOSTED.items()})
+        hosts.start(
+            {
+                self.outputs[f"{name}Name"]: (folder, _WORKERS.get(name, 1))
+                for name, folder in function_folders(ROOT / "template.yaml").items()
+                if name != _NOT_HOSTED
+            }
+        )
         self.gateway.client("lambda").put_function_concurrency(
             FunctionName=self.outputs["SubmitFunctionName"], ReservedConcurrentExecutions=_MOST_POSTS
         )

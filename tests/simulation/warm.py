@@ -5,8 +5,8 @@ from dataclasses import fields
 from typing import Any
 
 from order_engine.domain.swaps import VenueName
-from order_engine.use_cases.execute import Executor
 from order_engine.use_cases.publish import Publisher
+from order_engine.use_cases.venue_calls import VenueCalls
 
 from tests.doubles.pool import VirtualPool
 from tests.simulation.processes import Environment
@@ -18,14 +18,14 @@ def _size(pool: object) -> float:
     return float(getattr(pool, "_max_workers", math.inf))
 
 
-def _own(use_case: type[Executor] | type[Publisher], name: str) -> Any:
+def _own(use_case: type[VenueCalls] | type[Publisher], name: str) -> Any:
     """What a use case has in a field by default."""
     (make,) = (one.default_factory for one in fields(use_case) if one.name == name)
     return make() if callable(make) else None
 
 
 POSTING_THREADS = _size(_own(Publisher, "pool"))
-VENUE_THREADS = min(_size(pool) for pool in _own(Executor, "pools").values())
+VENUE_THREADS = min(_size(pool) for pool in _own(VenueCalls, "pools").values())
 
 
 class Warm(Environment):

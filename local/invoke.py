@@ -1,0 +1,49 @@
+"""Invokes a function in this process, on the running stack, so that `breakpoint()` and debuggers work in it."""
+
+import json
+import os
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from uuid import uuid4
+
+import boto3
+
+from local.errors import LocalStackError
+from local.function_host import Context
+from local.gateway import CREDENTIALS, REGION
+from local.stack import ENDPOINTS, ROOT, STATE
+
+_HOUR_MS = 3_600_000  # a debugger has no time limit
+
+
+def invoke(function: str, event_file: str) -> int:
+    """Prints what the handler returns. Raises LocalStackError without a running stack, function or event."""
+    try:
+        endpoints = json.loads((STATE / ENDPOINTS).read_text())
+        event = json.loads(Path(event_file).read_text())
+    except FileNotFoundError as error:
+        hint = "no local stack is running; start one with 'make run'" if ENDPOINTS in str(error) else str(error)
+        raise LocalStackError(hint) from error
+    except ValueError as error:
+        raise LocalStackError(f"{event_file} is not JSON: {error}") from error
+    if not (ROOT / "functions" / function / "app.py").exists():
+        there = ", ".join(sorted(path.parent.name for path in ROOT.glob("functions/*/app.py")))
+        raise LocalStackError(f"there is no function {function!r}; there are {there}")
+    os.environ.update(_environment(endpoints["http"].partition("/_aws")[0], function))
+    sys.path.insert(0, str(ROOT / "functions" / function))
+    deadline = int(time.time() * 1000) + _HOUR_MS
+    result = import_module("app").handler(event, Context(function, 512, "", str(uuid4()), deadline))
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    return 0
+
+
+def _environment(url: str, function: str) -> dict[str, str]:
+    """Point the SDK at the stack, and return the variables of the deployed function."""
+    os.environ.update({**CREDENTIALS, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": url})
+    client = boto3.client("lambda")
+    logical_name = f"-{function.replace('_', ' ').title().replace(' ', '')}Function"
+    deployed = next(one for one in client.list_functions()["Functions"] if logical_name in one["FunctionName"])
+    variables: dict[str, str] = deployed["Environment"]["Variables"]
+    return variables
