@@ -17,9 +17,9 @@ Message = dict[str, Any]
 
 
 def submit(http_base: str, payload: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Message:
-    """Sends an order; answers the body of the 202. Decimals in the payload become strings.
+    """Send an order and return the body of the 202. Decimals in the payload become strings.
 
-    Raises OrderRefused with the problem document for any other answer, httpx.TransportError if there is none.
+    Raises OrderRefused with the problem document for any other response, httpx.TransportError if there is none.
     """
     content = json.dumps(payload, default=str)
     headers = {"content-type": "application/json", **(headers or {})}

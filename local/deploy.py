@@ -24,7 +24,7 @@ Outputs = dict[str, str]
 
 
 def deploy(gateway: Gateway, template: Path, parameters: dict[str, str]) -> Outputs:
-    """Creates the stack from a SAM template and waits until it is complete; answers its outputs.
+    """Create the stack from a SAM template, wait until it is complete, and return its outputs.
 
     Relative paths in the template start at its folder. Raises LocalStackError, with the reasons, if the stack can't be
     created.

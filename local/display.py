@@ -15,7 +15,7 @@ _COLOURS = {"confirmed": "green", "failed": "red", "submitted": "cyan"}
 
 
 def show_life(messages: Iterable[Message], title: str, console: Console) -> Message:
-    """Shows each status as it arrives, and answers the last one."""
+    """Show each status as it arrives, and return the last one."""
     if not console.is_terminal:
         console.print(title, highlight=False)
         return _show(messages, lambda row: _print_row(console, row))

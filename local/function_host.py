@@ -41,7 +41,7 @@ def _handler() -> Callable[[Any, Context], Any]:
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
-    """One invocation: the event is the request's body, the answer the response's. A raised error becomes a 500."""
+    """One invocation: the event is the request's body, the result the response's. A raised error becomes a 500."""
     event = json.loads(environ["wsgi.input"].read())
     result = _handler()(event, _context(environ))
     start_response("200 OK", [("Content-Type", "application/json")])

@@ -74,7 +74,7 @@ class Gateway:
             self._process = processes.spawn(command, self._log, self.environment(), self._state_dir)
 
     def wait_until_ready(self) -> None:
-        """Returns when MiniStack answers. Raises LocalStackError if it ends, or takes too long."""
+        """Returns when MiniStack responds. Raises LocalStackError if it ends, or takes too long."""
         if not self._process:
             raise LocalStackError("MiniStack has not been started")
         with httpx.Client(base_url=self.url, trust_env=False) as http:

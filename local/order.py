@@ -13,7 +13,7 @@ from local.stack import ENDPOINTS, STATE, Endpoints
 
 
 def order(token_in: str, token_out: str, amount: str) -> int:
-    """Sends a market order to the stack that `python -m local` runs; answers 0 if it was confirmed, 1 if not.
+    """Send a market order to the stack that `python -m local` runs. Return 0 if it was confirmed, 1 if not.
 
     Raises LocalStackError if no stack is running.
     """
@@ -30,16 +30,16 @@ def order(token_in: str, token_out: str, amount: str) -> int:
 
 
 def place(endpoints: Endpoints, token_in: str, token_out: str, amount: str, console: Console) -> Message:
-    """Sends a market order and shows its life; answers the last status.
+    """Send a market order, show its life and return the last status.
 
-    Raises OrderRefused, and LocalStackError if the stack does not answer.
+    Raises OrderRefused, and LocalStackError if the stack does not respond.
     """
     try:
         accepted = submit(endpoints.http, {"tokenIn": token_in, "tokenOut": token_out, "amountIn": amount})
         title = f"order {accepted['orderId']}: {amount} {token_in} for {token_out}"
         return show_life(follow(accepted["streamUrl"]), title, console)
     except (httpx.TransportError, WebSocketException, OSError) as error:
-        raise LocalStackError(f"the stack at {endpoints.http} does not answer, or not any more: {error}") from error
+        raise LocalStackError(f"the stack at {endpoints.http} does not respond: {error}") from error
 
 
 def _show_refusal(problem: Message, console: Console) -> None:

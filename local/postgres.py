@@ -59,7 +59,7 @@ class EmbeddedPostgres:
         return self._url(_DATABASE)
 
     def start(self) -> None:
-        """Starts the server, with the database in it; returns when it answers. Raises LocalStackError."""
+        """Starts the server, with the database in it; returns when it accepts connections. Raises LocalStackError."""
         programs = _programs()
         if not (self._data_dir / "PG_VERSION").exists():
             self._create_cluster(programs / "initdb")

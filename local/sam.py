@@ -46,8 +46,8 @@ _REACHED = ("AWS_ENDPOINT_URL", "MANAGEMENT_ENDPOINT", "DATABASE_URL", "ORDERS_Q
 class SamLocal:
     """The local stack with everything that `sam local` needs, as a context manager.
 
-    `config` is the SAM CLI's configuration file; `stack` the local stack. Raises LocalStackError where no Docker engine
-    answers or nothing was built.
+    `config` is the SAM CLI's configuration file; `stack` the local stack. Raises LocalStackError if no Docker engine
+    responds or nothing was built.
     """
 
     def __init__(
@@ -157,11 +157,11 @@ def _there(image: str) -> bool:
 def _bridge() -> str | None:
     """The address at which containers find this machine; None where the engine has a name of its own for it.
 
-    Raises LocalStackError if no engine answers."""
+    Raises LocalStackError if no engine responds."""
     if not shutil.which("docker"):
         raise LocalStackError("`sam local` needs Docker, and there is no `docker` command here")
     if _docker("info").returncode:
-        raise LocalStackError("`sam local` needs Docker, and no engine answers; start it, or set DOCKER_HOST")
+        raise LocalStackError("`sam local` needs Docker, and no engine responds; start it, or set DOCKER_HOST")
     if sys.platform != "linux":
         return None
     answer = _docker("network", "inspect", "bridge", "--format", "{{json (index .IPAM.Config 0)}}")

@@ -27,8 +27,8 @@ _PARAMETERS = {
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How to run: the gateway's port (0: a free one), whether to send a sample order and to reload changed code, and the
-    template's parameters."""
+    """How to run: the gateway's port (0: a free one), whether to send a sample order and to reload changed code, and
+    the template's parameters."""
 
     port: int
     sample: bool

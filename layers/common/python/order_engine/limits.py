@@ -1,7 +1,7 @@
-"""How long each call to the outside may take, on our side, and how much time an invocation has left for it.
+"""Time limits: how long each call to the outside may take, and how much of the invocation is left for it.
 
-A call's limit covers all its tries and the pauses between them. No call begins whose limit exceeds what is left: its
-answer would come to nobody, and the function be stopped in the middle. docs/reliability.md adds the limits up.
+A limit covers all tries of a call and the pauses between them. No call starts whose limit exceeds what is left, because
+Lambda would stop the function in the middle of it. docs/reliability.md adds the limits up.
 """
 
 import math
@@ -35,7 +35,7 @@ _left: ContextVar[Callable[[], float]] = ContextVar("left", default=lambda: math
 
 @contextmanager
 def invocation(seconds_left: Callable[[], float]) -> Iterator[None]:
-    """Bounds every call that is made inside by what `seconds_left` returns at that moment."""
+    """Bound every call made inside by what `seconds_left` returns at that moment."""
     token = _left.set(seconds_left)
     try:
         yield
@@ -44,17 +44,17 @@ def invocation(seconds_left: Callable[[], float]) -> Iterator[None]:
 
 
 def seconds_left() -> float:
-    """What is left of this invocation; infinite outside of one."""
+    """Return the seconds left of this invocation; infinite outside of one."""
     return _left.get()()
 
 
 def require(service: str, seconds: float) -> None:
-    """Raises OutOfTime if a call that may take so long can't be answered within this invocation."""
+    """Raise OutOfTime if a call that may take so long does not fit into what is left of the invocation."""
     left = seconds_left()
     if seconds > left:
         raise OutOfTime(f"{service}: a call may take {seconds:g} s, and {max(left, 0):.1f} s are left")
 
 
 def run_in(pool: Executor, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-    """Runs a call on a pool's thread, bounded by this invocation too."""
+    """Run a call on a pool's thread, bounded by this invocation too."""
     return pool.submit(copy_context().run, lambda: call(*args, **kwargs))

@@ -29,26 +29,25 @@ metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
 
 @contextmanager
 def log_context(order_id: UUID | str) -> Iterator[None]:
-    """Puts the order's id on every line that is logged inside. Not to be nested: Powertools takes the key away at the
-    end, even where it was there before."""
+    """Put the order's id on every line that is logged inside. Don't nest: Powertools removes the key at the end."""
     with logger.append_context_keys(orderId=str(order_id)):
         yield
 
 
 def count(name: str, value: float = 1, unit: MetricUnit = MetricUnit.Count) -> None:
-    """Adds to a metric of this invocation."""
+    """Add to a metric of this invocation."""
     metrics.add_metric(name=name, unit=unit, value=value)
 
 
 def count_by(name: str, dimension: str, value: str) -> None:
-    """Counts once, apart for each value of a dimension (which never is an order's id)."""
+    """Count once under a dimension's value, which is never an order's id."""
     with single_metric(name=name, unit=MetricUnit.Count, value=1, namespace=NAMESPACE) as metric:
         metric.add_dimension(name="service", value=SERVICE)
         metric.add_dimension(name=dimension, value=value)
 
 
 def count_outcome(record: OrderRecord) -> None:
-    """Counts a final order: how it ended, where, and how long it took since it was accepted."""
+    """Count a final order: how it ended, on which venue, and how long it took since it was accepted."""
     last = record.last
     if isinstance(last, Confirmed):
         count_by("OrdersConfirmed", "venue", last.venue)
@@ -59,6 +58,6 @@ def count_outcome(record: OrderRecord) -> None:
 
 
 def count_lag(event: StatusEvent) -> None:
-    """Counts how long after a status came about its subscribers had it."""
+    """Record the time from an event until its subscribers had it."""
     lag = datetime.now(UTC) - event.timestamp
     count("StatusLag", lag.total_seconds() * 1000, MetricUnit.Milliseconds)

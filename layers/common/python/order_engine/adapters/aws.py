@@ -1,4 +1,4 @@
-"""How the adapters reach AWS: one way to make a client, one way to tell that a service is unavailable."""
+"""boto3 clients with time limits, and their errors as the engine's."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +14,7 @@ from order_engine.domain.errors import ServiceUnavailable
 
 _CONNECT = 0.5  # seconds
 
-# Seconds that a call to a service may take, and its tries. What is asked for or posted has one: its caller has a better
-# use for the time.
+# Seconds that a call to a service may take, and its tries.
 _LIMITS = {
     "dynamodb": (limits.DYNAMODB, 2),
     "sqs": (limits.QUEUE, 2),
@@ -24,18 +23,18 @@ _LIMITS = {
 }
 _OTHER_LIMITS = (5.0, 2)
 
-# For so many seconds a write that meets a transaction is repeated; the last time it may take all of its limit.
+# Seconds for which a write that conflicts with a transaction is repeated; the last try may take all of its own limit.
 _CONTENTION = 0.5
 CONTENDED = limits.DYNAMODB + _CONTENTION
 
 
 def client(service: str, endpoint_url: str | None = None) -> Any:
-    """A boto3 client whose calls take no longer than their limit (boto3's own default is minutes):
+    """Return a boto3 client whose calls take no longer than their limit (boto3's own default is minutes):
 
         limit = tries x (connect + read) + back-off, where the back-off is 2**(tries - 1) - 1 s at the most
 
     so that DynamoDB's 5 s are 2 x (0.5 + 1.5) + 1. That does not bound looking the service's name up, connecting to
-    further addresses of that name while the ones before are silent, and an answer that drips in byte by byte.
+    further addresses of that name while the ones before are silent, and an response that drips in byte by byte.
     """
     seconds, tries = _LIMITS.get(service, _OTHER_LIMITS)
     back_off = 2 ** (tries - 1) - 1
@@ -53,8 +52,8 @@ def client(service: str, endpoint_url: str | None = None) -> Any:
 
 @contextmanager
 def service_errors(service: str, seconds: float) -> Iterator[None]:
-    """For one call that may take so many seconds: raises OutOfTime instead of beginning it when less is left, and turns
-    the SDK's errors into ServiceUnavailable; those that mean something are caught further inside."""
+    """Guard one call that may take so many seconds: raise OutOfTime instead of starting it when less is left of the
+    invocation, and translate the SDK's errors into ServiceUnavailable."""
     limits.require(service, seconds)
     try:
         yield
@@ -63,7 +62,7 @@ def service_errors(service: str, seconds: float) -> Iterator[None]:
 
 
 def retry_on_conflict(call: Callable[..., Any], **arguments: Any) -> Any:
-    """A DynamoDB write, repeated while a transaction holds its item; it takes CONTENDED seconds at the most.
+    """Make a DynamoDB write, and repeat it while a transaction holds its item, for CONTENDED seconds at the most.
 
     DynamoDB then refuses it with TransactionConflictException, or cancels a transaction for TransactionConflict;
     botocore retries neither.
@@ -80,7 +79,7 @@ def retry_on_conflict(call: Callable[..., Any], **arguments: Any) -> Any:
 
 
 def _in_conflict(error: ClientError) -> bool:
-    """Whether another transaction was in the way, and nothing else: for a transaction, by its cancellation reasons."""
+    """Return whether a transaction conflict is the only reason for the error."""
     if code_of(error) == "TransactionConflictException":
         return True
     reasons = {str(reason.get("Code")) for reason in error.response.get("CancellationReasons", [])}
@@ -88,5 +87,5 @@ def _in_conflict(error: ClientError) -> bool:
 
 
 def code_of(error: ClientError) -> str:
-    """The error code of an answer, such as ConditionalCheckFailedException."""
+    """Return the error code, such as ConditionalCheckFailedException."""
     return str(error.response.get("Error", {}).get("Code", ""))

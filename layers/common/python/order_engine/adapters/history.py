@@ -15,7 +15,7 @@ from order_engine.domain.errors import HistoryUnavailable, OutOfTime, ServiceUna
 from order_engine.domain.events import BuildingStarted, Confirmed, Failed
 from order_engine.domain.record import OrderRecord
 
-# How long nothing is tried after a failure: this long after the first, longer by as much after each further one.
+# Circuit breaker: the pause after the first failure, longer by as much after each further one.
 _PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 15.0
 
@@ -38,8 +38,8 @@ ON CONFLICT (order_id, sequence) DO NOTHING
 
 
 class PostgresHistory:
-    """Implements `ports.History`. A row is only ever written for a final order, and is final itself, which is why a
-    second writing changes nothing, nor one that takes effect after it was given up.
+    """Implements `ports.History`. Rows are written for final orders only and never change, so writing one twice is
+    harmless, and so is a write that takes effect after we gave up on it.
 
     `connect` opens a connection (see `adapters.postgres`); it may raise psycopg.Error or ServiceUnavailable. After a
     failure nothing is tried for a while, so that orders don't wait for a database that is unavailable. `monotonic`

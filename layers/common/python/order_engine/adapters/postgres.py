@@ -1,4 +1,4 @@
-"""Connecting to PostgreSQL: one set of time limits for every connection of the engine, on both sides."""
+"""Connections to PostgreSQL: one set of time limits for all of them, on both sides."""
 
 import os
 import socket
@@ -27,12 +27,12 @@ _ROOTS = Path(__file__).with_name("rds_roots.pem")
 
 
 def connect_to(url: str) -> Connection:
-    """Opens a connection with the time limits that every connection of the engine has."""
+    """Open a connection with the engine's time limits."""
     return psycopg.connect(url, autocommit=True, **_LIMITS)
 
 
 def connect_over_tls(host: str, database: str, user: str, password: str) -> Connection:
-    """Opens a connection to an RDS database whose certificate must be RDS's own and for this host.
+    """Open a connection to an RDS database, whose certificate must be RDS's own and for this host.
 
     `password` is the user's, or the token that IAM authentication takes for one.
     """
@@ -68,7 +68,7 @@ class BoundedConnection:
         self._closing = Lock()
 
     def run(self, work: Callable[[Connection], None], seconds: float) -> None:
-        """Does the work; does it again over a new connection if the one that was open has broken.
+        """Do the work; if the open connection has broken, do it again over a new one.
 
         Raises TimeoutError if it is not done after `seconds`; it may take effect all the same. Raises what `work` and
         `connect` raise."""

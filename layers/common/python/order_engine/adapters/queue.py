@@ -1,4 +1,4 @@
-"""The orders queue in SQS: a message carries the order's id and nothing else, for the journal has the rest."""
+"""The orders queue in SQS. A message carries the order's id and nothing else; the journal has the rest."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ class SqsOrderQueue:
 
 
 def order_id_of(body: str) -> UUID:
-    """The order that a message is about. Raises ValueError for a body that `send` did not write."""
+    """Return the order of a message. Raises ValueError for a body that `send` did not write."""
     message = json.loads(body)
     if not isinstance(message, dict) or not isinstance(message.get("orderId"), str):
         raise ValueError("the message has no orderId")

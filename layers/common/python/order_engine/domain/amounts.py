@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer
 
-# Exact for every product and quotient that the engine forms of amounts up to MAX_AMOUNT with 9 decimals.
+# Exact for every product and quotient of amounts up to MAX_AMOUNT with 9 decimals.
 EXACT = Context(prec=60, rounding=ROUND_DOWN)
 
-# Bounds what is calculated with, for any token; what an account can hold of one is `most_of`.
+# Bounds every calculation. What an account can hold of a token is `max_amount_of`.
 MAX_AMOUNT = Decimal(10) ** 15
 
 # An SPL token account, like a swap instruction, counts base units in an unsigned 64-bit integer.
@@ -22,7 +22,7 @@ _DECIMAL_STRING = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 
 
 def parse_amount(value: object) -> Decimal:
-    """A positive amount from a JSON number (read as int or Decimal) or a decimal string such as "1.5".
+    """Parse a positive amount from a JSON number (read as int or Decimal) or a decimal string such as "1.5".
 
     Raises ValueError, with a message that says what would be right, for everything else: booleans, floats (they
     have lost digits already), signs, exponents in strings, NaN, infinities, zero, and more than MAX_AMOUNT.
@@ -48,32 +48,32 @@ def parse_amount(value: object) -> Decimal:
 
 
 def decimal_places(amount: Decimal) -> int:
-    """How many decimal places the amount needs: 2 for 1.250, 0 for 1E+3."""
+    """Return how many decimal places the amount needs: 2 for 1.250, 0 for 1E+3."""
     return max(0, -int(EXACT.normalize(amount).as_tuple().exponent))
 
 
 def floor_to_unit(amount: Decimal, decimals: int) -> Decimal:
-    """The amount rounded down to the token's base unit (10**-decimals)."""
+    """Round the amount down to the token's base unit (10**-decimals)."""
     return amount.quantize(base_unit(decimals), context=EXACT)
 
 
 def base_unit(decimals: int) -> Decimal:
-    """The least amount of a token: 0.000001 for 6 decimals."""
+    """Return the smallest amount of a token: 0.000001 for 6 decimals."""
     return Decimal(1).scaleb(-decimals)
 
 
-def most_of(decimals: int) -> Decimal:
-    """The greatest amount of a token that Solana can express."""
+def max_amount_of(decimals: int) -> Decimal:
+    """Return the largest amount of a token that Solana can express."""
     return Decimal(MAX_BASE_UNITS).scaleb(-decimals, context=EXACT)
 
 
 def price_of(amount_out: Decimal, amount_in: Decimal) -> Decimal:
-    """Units of tokenOut received per unit of tokenIn, to 18 significant digits, rounded down."""
+    """Return units of tokenOut per unit of tokenIn, to 18 significant digits, rounded down."""
     return _PRICE.divide(amount_out, amount_in)
 
 
 def to_wire(amount: Decimal) -> str:
-    """The amount as a plain decimal string: no exponent, no trailing zeros."""
+    """Format the amount as a plain decimal string: no exponent, no trailing zeros."""
     return f"{EXACT.normalize(amount):f}"
 
 

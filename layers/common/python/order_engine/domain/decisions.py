@@ -18,7 +18,7 @@ from order_engine.domain.errors import (
 )
 from order_engine.domain.events import AttemptError, BuildingStarted, Confirmed, Failed, RoutingStarted, Submitted
 from order_engine.domain.record import OrderRecord
-from order_engine.domain.routing import Answer, choose
+from order_engine.domain.routing import QuoteResult, choose
 from order_engine.domain.steps import (
     Abandon,
     Abandoned,
@@ -73,8 +73,8 @@ def next_step(record: OrderRecord, learnt: Learnt, now: datetime, policy: Policy
         case GivenUp(reason=reason):
             fault = ExecutionError(reason)
             return Abandon(fault) if record.open_transaction else _retry_or_fail(record, fault, now, policy)
-        case Quoted(answers=answers):
-            return _route(record, answers, now, policy)
+        case Quoted(results=results):
+            return _route(record, results, now, policy)
         case Built(transaction=transaction):
             event = Submitted(
                 **record.header(now),
@@ -116,11 +116,11 @@ def _begin_attempt(record: OrderRecord, interrupted: bool, now: datetime, policy
 
 
 def _route(
-    record: OrderRecord, answers: Sequence[tuple[VenueName, Answer]], now: datetime, policy: Policy
+    record: OrderRecord, results: Sequence[tuple[VenueName, QuoteResult]], now: datetime, policy: Policy
 ) -> Build | Defer | Close:
     """Choose the better venue. Without an acceptable quote the attempt has failed."""
     try:
-        decision = choose(record.order, answers)
+        decision = choose(record.order, results)
     except ExecutionError as error:
         return _retry_or_fail(record, error, now, policy)
     event = BuildingStarted(

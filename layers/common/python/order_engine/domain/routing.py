@@ -22,20 +22,19 @@ class RoutingDecision:
     reason: str
 
 
-Answer = Quote | ExecutionError
+QuoteResult = Quote | ExecutionError
 
 
-def choose(order: Order, answers: Sequence[tuple[VenueName, Answer]]) -> RoutingDecision:
-    """Takes the quote that gives the user most, after fee and impact; of equal ones the venue that was asked first.
+def choose(order: Order, results: Sequence[tuple[VenueName, QuoteResult]]) -> RoutingDecision:
+    """Choose the quote that gives the user most, after fee and impact; of equal ones the venue that was asked first.
 
-    A venue that failed is left out and named in the decision, and so is one whose quote gives less than a base unit or
-    moves the price by more than maxPriceImpactBps. Raises SlippageExceeded when the best quote is below what the client
-    asked for at least, and, when there is no quote at all, the error to report: a transient one if any venue's was,
-    since then another attempt can help.
+    A venue that failed is rejected, and so is one whose quote gives less than a base unit or moves the price by more
+    than maxPriceImpactBps. Raises SlippageExceeded if the best quote is below the client's minAmountOut. Without any
+    acceptable quote it raises the venues' error: a transient one if there is one, because another attempt can help.
     """
-    checked = [(venue, _acceptable(order, answer)) for venue, answer in answers]
-    quotes = tuple(answer for _, answer in checked if isinstance(answer, Quote))
-    failures = [(venue, answer) for venue, answer in checked if isinstance(answer, ExecutionError)]
+    checked = [(venue, _acceptable(order, result)) for venue, result in results]
+    quotes = tuple(result for _, result in checked if isinstance(result, Quote))
+    failures = [(venue, result) for venue, result in checked if isinstance(result, ExecutionError)]
     if not quotes:
         worst = next((error for _, error in failures if error.transient), failures[0][1])
         raise type(worst)("; ".join(dict.fromkeys(str(error) for _, error in failures))) from worst
@@ -49,23 +48,23 @@ def choose(order: Order, answers: Sequence[tuple[VenueName, Answer]]) -> Routing
     )
 
 
-def _acceptable(order: Order, answer: Answer) -> Answer:
-    """A quote that can be taken, or the reason why it can't."""
-    if isinstance(answer, ExecutionError):
-        return answer
-    if answer.amount_out < base_unit(TOKENS[order.token_out].decimals):
+def _acceptable(order: Order, result: QuoteResult) -> QuoteResult:
+    """Return an acceptable quote as it is, else the reason for its rejection."""
+    if isinstance(result, ExecutionError):
+        return result
+    if result.amount_out < base_unit(TOKENS[order.token_out].decimals):
         return AmountTooSmall(f"{to_wire(order.amount_in)} {order.token_in} buys no {order.token_out}")
-    if answer.price_impact_pct * 100 > order.max_price_impact_bps:
+    if result.price_impact_pct * 100 > order.max_price_impact_bps:
         return PriceImpactTooHigh(
-            f"{answer.venue} would be moved by {to_wire(answer.price_impact_pct)} %, more than maxPriceImpactBps "
+            f"{result.venue} would be moved by {to_wire(result.price_impact_pct)} %, more than maxPriceImpactBps "
             f"{order.max_price_impact_bps} allows"
         )
-    return answer
+    return result
 
 
 def _min_amount_out(order: Order, best: Quote) -> Decimal:
-    """The floor for the swap: slippageBps below the quote, rounded down to the base unit, but one base unit at least;
-    or the client's own floor where that is higher."""
+    """Return the floor for the swap: slippageBps below the quote, rounded down, but one base unit at least; or the
+    client's own floor if that is higher."""
     decimals = TOKENS[order.token_out].decimals
     share = EXACT.divide(Decimal(10_000 - order.slippage_bps), Decimal(10_000))
     floor = max(floor_to_unit(EXACT.multiply(best.amount_out, share), decimals), base_unit(decimals))

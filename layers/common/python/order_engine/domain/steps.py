@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from order_engine.domain.errors import ExecutionError
 from order_engine.domain.record import OrderRecord
-from order_engine.domain.routing import Answer, RoutingDecision
+from order_engine.domain.routing import QuoteResult, RoutingDecision
 from order_engine.domain.swaps import Ended, InFlight, Transaction, TransactionState, VenueName
 
 
@@ -43,7 +43,7 @@ class GivenUp:
 class Quoted:
     """What each venue returned, in the order in which they were asked."""
 
-    answers: Sequence[tuple[VenueName, Answer]]
+    results: Sequence[tuple[VenueName, QuoteResult]]
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ NATIVE = TOKENS["SOL"]
 
 
 def resolve(name: object) -> Token:
-    """The token that a request means by a symbol (any case) or a mint address (exact).
+    """Return the token of a symbol (any case) or a mint address (exact).
 
     Raises ValueError with a message that lists the symbols.
     """

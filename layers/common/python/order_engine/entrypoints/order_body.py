@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from order_engine.domain.amounts import decimal_places, most_of, parse_amount, to_wire
+from order_engine.domain.amounts import decimal_places, max_amount_of, parse_amount, to_wire
 from order_engine.domain.errors import FieldError, InvalidRequest
 from order_engine.domain.order import OrderTerms
 from order_engine.domain.tokens import TOKENS, resolve
@@ -65,8 +65,8 @@ class _OrderBody(BaseModel):
                 continue
             if decimal_places(amount) > decimals:
                 raise _WrongField(field, f"must have at most {decimals} decimal places, which is what {symbol} has")
-            if amount > most_of(decimals):
-                most = to_wire(most_of(decimals))
+            if amount > max_amount_of(decimals):
+                most = to_wire(max_amount_of(decimals))
                 raise _WrongField(field, f"must be at most {most}, which is all the {symbol} that Solana can express")
         return self
 

@@ -23,30 +23,30 @@ _LOOK_AGAIN_SECONDS = 0.4
 
 @dataclass(frozen=True)
 class Notifier:
-    """The use case of `notify`: posts what a subscriber has not had yet, then hands it over to the publisher."""
+    """The use case of `notify`."""
 
     journal: Journal
     subscribers: Subscribers
     sockets: Sockets
     now: Clock
-    # Back-off between tries at a socket that is not there yet or throttled, in seconds; the last one is repeated for as
-    # long as the handshake may be under way.
+    # Back-off in seconds between posts to a socket that is not connected yet or throttled; the last one is repeated
+    # while the handshake may be under way.
     pauses: Sequence[float] = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
     sleep: Callable[[float], None] = time.sleep
 
     def notify(self, wanted: Subscriber) -> None:
-        """Runs until the subscriber is handed over or gone.
+        """Post what the subscriber has not had yet, until it is handed over or gone.
 
-        Only order, page and connection of `wanted` count: a subscriber that was taken back once more meanwhile is
-        served from where that left it, because nobody may have been asked for it. Raises UnknownOrder, and
-        SocketUnreachable or ServiceUnavailable where a repeated invocation can help.
+        Only order, page and connection of `wanted` are read; the rest is what is stored: a subscriber that was taken
+        back again meanwhile resumes from there. Raises UnknownOrder, and SocketUnreachable or ServiceUnavailable if a
+        repeated invocation can help.
         """
         pauses = chain(self.pauses, repeat(None))
         ends_at = self.now() + _PATIENCE
         generation, sent_through = 0, 0
         while True:
             record = self.journal.read(wanted.order_id)
-            subscriber = self._still(wanted, record)
+            subscriber = self._current(wanted, record)
             if subscriber is None:
                 return
             if subscriber.generation != generation:
@@ -61,15 +61,15 @@ class Notifier:
                     logger.info("subscriber up to date", extra={"sequence": sent_through})
                     return
 
-    def _still(self, wanted: Subscriber, record: OrderRecord) -> Subscriber | None:
-        """The subscriber as it stands, if it is still to be brought up to date."""
+    def _current(self, wanted: Subscriber, record: OrderRecord) -> Subscriber | None:
+        """Return the subscriber as it is stored, if `notify` is still its writer."""
         found = self.subscribers.read(wanted) if wanted.page else record.subscriber(wanted.connection_id)
         return found if found and found.live_after is None else None
 
     def _post(
         self, subscriber: Subscriber, event: StatusEvent, pauses: Iterator[float | None], ends_at: datetime
     ) -> bool:
-        """Posts with patience; False when so long a pause was made that the subscriber may have left meanwhile."""
+        """Post with retries. Return False after a pause so long that the subscriber may have left meanwhile."""
         while True:
             try:
                 self.sockets.post(subscriber.connection_id, event.to_json())

@@ -22,11 +22,11 @@ from order_engine.domain.subscriber import CONNECTING, Subscriber
 from order_engine.observability import count_lag, logger
 from order_engine.ports import Claim, Clock, Journal, NotifyRequests, Sockets, Subscribers
 
-# After so long a newcomer that was not handed over may have been lost, and `notify` is asked for it once more.
-_OVERDUE = timedelta(seconds=10)
+# A subscriber that was not handed over for so long is overdue: its invocation of `notify` may have been lost.
+_OVERDUE_AFTER = timedelta(seconds=10)
 
-# Posts of one event that run at once. Sockets that hang occupy as many, for the limit of one post; more of them than
-# this hold up those behind them, who are then taken back too.
+# Concurrent posts of one event. A socket that hangs occupies one for the limit of a post; more hanging sockets than
+# this delay those behind them, which are then taken back too.
 _FAN_OUT = 64
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Publisher:
-    """Appends events to the journal and posts them to the subscribers that are handed over."""
+    """Appends events to the journal and posts them to the subscribers whose writer it is."""
 
     journal: Journal
     subscribers: Subscribers
@@ -44,7 +44,7 @@ class Publisher:
     pool: Pool = field(default_factory=lambda: ThreadPoolExecutor(_FAN_OUT, "post"))
 
     def publish(self, claim: Claim, record: OrderRecord) -> Claim:
-        """Appends the record's last event, then posts it.
+        """Append the record's last event, then post it.
 
         Raises LeaseLost or ServiceUnavailable if it could not be appended, and nothing because of a subscriber.
         """
@@ -52,7 +52,7 @@ class Publisher:
         return replace(claim, record=self.post(claim.record))
 
     def post(self, record: OrderRecord) -> OrderRecord:
-        """Posts the record's last event to every subscriber whose writer the publisher is, within `limits.POSTS`.
+        """Post the record's last event to every subscriber whose writer the publisher is, within `limits.POSTS`.
 
         Those that were not reached are taken back for `notify`, which is asked for them, and for those whose catch-up
         seems to have been lost. Never raises: where a subscriber may lack an event and could not be taken back, the
@@ -81,7 +81,7 @@ class Publisher:
             if not reached
         ]
         taken, all_taken = self._take_back(unreached, budget)
-        asked = self._ask([*taken, *self._strays(known, record)], budget)
+        asked = self._ask([*taken, *self._overdue(known, record)], budget)
         latest = {one.connection_id: one for one in taken}
         return replace(
             record,
@@ -91,7 +91,7 @@ class Publisher:
         )
 
     def finish(self, record: OrderRecord) -> OrderRecord:
-        """The last chance to serve the subscribers of a final order, before nobody looks after them any more.
+        """Re-request `notify` for overdue subscribers before the order closes: nobody looks after them afterwards.
 
         Returns an record that is `behind` if one of them may lack an event: the order must then not be closed yet.
         """
@@ -99,22 +99,22 @@ class Publisher:
             record = self.post(record)
         budget = _Budget(self.now, limits.POSTS)
         known, complete = self._known(record, budget)
-        strays = self._strays(known, record)
-        asked = self._ask(strays, budget)
-        return replace(record, behind=record.behind or not complete or len(asked) < len(strays))
+        overdue = self._overdue(known, record)
+        asked = self._ask(overdue, budget)
+        return replace(record, behind=record.behind or not complete or len(asked) < len(overdue))
 
     def _known(self, record: OrderRecord, budget: "_Budget") -> tuple[tuple[Subscriber, ...], bool]:
-        """The subscribers of every page, each as it was when the last event was fanned out there; and whether all pages
-        could be turned."""
+        """Return the subscribers of every page as they were when the last event was fanned out there, and whether it
+        could be fanned out on all pages."""
         if not record.crowded:
             return record.subscribers, True
         (turned,) = self._together([(self.subscribers.fan_out, (record.order.order_id, record.sequence))], budget)
         return (*record.subscribers, *(turned or ())), turned is not None
 
-    def _strays(self, known: Sequence[Subscriber], record: OrderRecord) -> list[Subscriber]:
-        """Those that `notify` should have handed over by now, and has not been asked for in this delivery: it may have
-        been lost. Asking once more does no harm, because it goes on from what is stored."""
-        overdue = self.now() - _OVERDUE
+    def _overdue(self, known: Sequence[Subscriber], record: OrderRecord) -> list[Subscriber]:
+        """Return the subscribers that `notify` should have handed over by now. Its invocation may have been lost;
+        another one does no harm, because `notify` resumes from what is stored."""
+        overdue = self.now() - _OVERDUE_AFTER
         return [
             one
             for one in known
@@ -124,7 +124,7 @@ class Publisher:
         ]
 
     def _post_all(self, subscriber: Subscriber, messages: Sequence[str], budget: "_Budget") -> bool:
-        """Whether the subscriber has had the messages, or needs none because it is gone."""
+        """Post the messages. Return whether the subscriber has them, or needs none because it is gone."""
         for message in messages:
             if budget.left() < limits.POST:
                 return False
@@ -143,14 +143,14 @@ class Publisher:
         return True
 
     def _take_back(self, unreached: Sequence[Subscriber], budget: "_Budget") -> tuple[list[Subscriber], bool]:
-        """Makes `notify` the writer of those that were not reached, with a write for each page; returns those that are
-        still there, and whether every page could be written."""
+        """Make `notify` the writer of subscribers that were not reached, with one write a page. Return those that are
+        still kept, and whether every page could be written."""
         pages = [list(of) for _, of in groupby(sorted(unreached, key=_page), key=_page)]
         written = self._together([(self.subscribers.take_back, (page,)) for page in pages], budget)
         return [one for page in written for one in page or ()], None not in written
 
     def _ask(self, subscribers: Sequence[Subscriber], budget: "_Budget") -> frozenset[tuple[str, int]]:
-        """Has `notify` invoked for each, all at once; returns the names of those for whom it is known to be."""
+        """Invoke `notify` for each, all at once. Return the names of those for whom that succeeded."""
         asked = self._together([(self._request, (one,)) for one in subscribers], budget)
         return frozenset(_name(one) for one, known in zip(subscribers, asked, strict=True) if known)
 
@@ -159,30 +159,30 @@ class Publisher:
         return True
 
     def _forget(self, subscriber: Subscriber) -> None:
-        """Best-effort clean-up: a subscriber that is left over is found gone again, or expires with its order."""
+        """Best-effort cleanup: a subscriber left over is found gone at the next post, or expires with its order."""
         try:
             self.subscribers.leave(subscriber)
         except ServiceUnavailable as fault:
-            logger.warning("a subscriber that is gone is still kept", extra={"reason": str(fault)})
+            logger.warning("a subscriber that is gone could not be removed", extra={"reason": str(fault)})
 
     def _together(
         self, calls: "Iterable[tuple[Callable[..., T], tuple[object, ...]]]", budget: "_Budget"
     ) -> list[T | None]:
-        """The results of calls that run at once; None for each that failed or was not through within the budget."""
+        """Make calls at once. Return their results; None for a call that failed or did not end within the budget."""
         futures = [limits.run_in(self.pool, call, *arguments) for call, arguments in calls]
         wait(futures, timeout=max(budget.left(), 0))
         return [_result(future) for future in futures]
 
 
 class _Budget:
-    """Time for several calls together, within what is left of the invocation."""
+    """A time budget for several calls, within what is left of the invocation."""
 
     def __init__(self, now: Clock, seconds: float) -> None:
         self._now = now
         self._ends_at = now() + timedelta(seconds=min(seconds, max(limits.seconds_left(), 0)))
 
     def left(self) -> float:
-        """Seconds, below 0 once it is spent."""
+        """Return the seconds left; below 0 once the budget is spent."""
         return (self._ends_at - self._now()).total_seconds()
 
 
@@ -208,7 +208,7 @@ def _name(subscriber: Subscriber) -> tuple[str, int]:
 
 
 def _due(record: OrderRecord, subscriber: Subscriber) -> tuple[StatusEvent, ...]:
-    """What a live subscriber is to be posted: the last event, or all since it was handed over where one may lack."""
+    """Return what to post to a live subscriber: the last event, or all since its handover if it may lack one."""
     if record.behind and subscriber.live_after is not None:
         return record.events[subscriber.live_after :]
     return record.events[-1:]

@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 from order_engine import limits
 from order_engine.domain.errors import ExecutionError, OutOfTime, TransactionTimeout, VenueUnavailable
 from order_engine.domain.record import OrderRecord
-from order_engine.domain.routing import Answer, RoutingDecision
+from order_engine.domain.routing import QuoteResult, RoutingDecision
 from order_engine.domain.steps import Abandoned, Awaited, BuildFailed, Built, LookedUp, Quoted, SendFailed, Undecided
 from order_engine.domain.swaps import Quote, Transaction, TransactionState, VenueName
 from order_engine.observability import logger
@@ -134,7 +134,7 @@ class VenueCalls:
         return next(venue for venue in self.venues if venue.name == name)
 
 
-def _quote_or_error(venue: VenueName, future: Future[Quote]) -> Answer:
+def _quote_or_error(venue: VenueName, future: Future[Quote]) -> QuoteResult:
     if not future.done():
         future.cancel()
         return VenueUnavailable(f"{venue} gave no quote within {limits.QUOTE:g} s")

@@ -1,5 +1,5 @@
-"""The journal's item in DynamoDB, which `adapters.journal` and `adapters.subscribers` both write to, and what a page of
-further subscribers has in common with it.
+"""The item of an order in DynamoDB, which `journal` and `subscribers` both write to, and what a page of further
+subscribers has in common with it.
 
 Attributes: orderId (key), sequence, status, attempt, order / events / transaction / errors (JSON, the wire form),
 behind, subscribers (page 0: a map by connection ID), crowded (there are further pages), fingerprint, leaseOwner and
@@ -25,32 +25,32 @@ NOBODY = {"S": "nobody"}
 
 
 def key_of(order_id: UUID) -> dict[str, Any]:
-    """The item's key."""
+    """Return the item's key."""
     return {"orderId": {"S": str(order_id)}}
 
 
 def in_milliseconds(moment: datetime) -> dict[str, str]:
-    """The moment as an attribute, in epoch milliseconds."""
+    """Return the moment as an attribute, in epoch milliseconds."""
     return {"N": str(milliseconds(moment))}
 
 
 def milliseconds(moment: datetime) -> int:
-    """The moment in epoch milliseconds."""
+    """Return the moment in epoch milliseconds."""
     return int(moment.timestamp() * 1000)
 
 
 def in_seconds(moment: datetime) -> dict[str, str]:
-    """The moment as an attribute, in epoch seconds, as DynamoDB's time to live needs it."""
+    """Return the moment as an attribute, in epoch seconds, as DynamoDB's time to live needs it."""
     return {"N": str(int(moment.timestamp()))}
 
 
 def moment_of(attribute: dict[str, str]) -> datetime:
-    """The moment in an attribute of epoch milliseconds."""
+    """Return the moment of an attribute in epoch milliseconds."""
     return datetime.fromtimestamp(int(attribute["N"]) / 1000, UTC)
 
 
 def status_attributes(record: OrderRecord) -> dict[str, Any]:
-    """Where the order stands: the attributes that every event may change."""
+    """Return the attributes that an event may change."""
     standing: dict[str, Any] = {
         "sequence": {"N": str(record.sequence)},
         "status": {"S": record.status},
@@ -64,7 +64,7 @@ def status_attributes(record: OrderRecord) -> dict[str, Any]:
 
 
 def record_of(item: dict[str, Any]) -> OrderRecord:
-    """The record in an item."""
+    """Return the record of an item."""
     transaction = item.get("transaction")
     return OrderRecord(
         order=Order.model_validate_json(item["order"]["S"]),
@@ -79,12 +79,12 @@ def record_of(item: dict[str, Any]) -> OrderRecord:
 
 
 def is_set(item: dict[str, Any], mark: str) -> bool:
-    """Whether an item has a mark."""
+    """Return whether a flag of an item is set."""
     return bool(item.get(mark, {}).get("BOOL", False))
 
 
 def subscribers_of(item: dict[str, Any]) -> tuple[Subscriber, ...]:
-    """The subscribers in an order's item, or in the item of a further page."""
+    """Return the subscribers in an order's item, or in the item of a further page."""
     order_id, page = UUID(item["orderId"]["S"]), int(item.get("page", {"N": "0"})["N"])
     return tuple(
         Subscriber(

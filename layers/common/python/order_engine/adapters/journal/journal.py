@@ -1,5 +1,5 @@
-"""The journal in DynamoDB: one item an order (`adapters.journal_item`), written to by conditional writes only, and one
-for each clientOrderId that is taken.
+"""The orders in DynamoDB: an item for each order (`item`), changed by conditional writes only, and an item for each
+clientOrderId that is taken.
 
 A clientOrderId's item has the key `id`, its owner and itself (`public#<clientOrderId>`: there is one owner yet),
 orderId, fingerprint and expiresAt (epoch seconds). One that has expired counts for nothing, deleted or not.
@@ -87,13 +87,13 @@ class DynamoJournal:
 
     def read(self, order_id: UUID) -> OrderRecord:
         with service_errors("journal", DYNAMODB):
-            answer = self._dynamodb.get_item(TableName=self._table, Key=key_of(order_id), ConsistentRead=True)
-        if "Item" not in answer:
+            response = self._dynamodb.get_item(TableName=self._table, Key=key_of(order_id), ConsistentRead=True)
+        if "Item" not in response:
             raise UnknownOrder(str(order_id))
-        return record_of(answer["Item"])
+        return record_of(response["Item"])
 
     def withdraw(self, order_id: UUID) -> bool:
-        """The key of an order that has one stays taken."""
+        """A withdrawn order's key stays taken."""
         with service_errors("journal", DYNAMODB):
             try:
                 self._dynamodb.delete_item(
@@ -109,14 +109,14 @@ class DynamoJournal:
             except ClientError as error:
                 if code_of(error) != _CONDITION_FAILED:
                     raise
-                return not error.response.get("Item")  # gone already: this call's first try, whose answer was lost
+                return not error.response.get("Item")  # gone already: this call's first try, whose response was lost
         return True
 
     def claim(self, order_id: UUID) -> Claim:
         owner, now = str(uuid4()), self._now()
         with service_errors("journal", DYNAMODB):
             try:
-                answer = self._dynamodb.update_item(
+                response = self._dynamodb.update_item(
                     TableName=self._table,
                     Key=key_of(order_id),
                     UpdateExpression=(
@@ -137,7 +137,7 @@ class DynamoJournal:
                     ReturnValues="ALL_NEW",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
-                item: dict[str, Any] = answer["Attributes"]
+                item: dict[str, Any] = response["Attributes"]
             except ClientError as error:
                 if code_of(error) != _CONDITION_FAILED:
                     raise
@@ -181,7 +181,7 @@ class DynamoJournal:
             raise LeaseLost(str(claim.record.order.order_id))
 
     def _put(self, item: dict[str, Any]) -> None:
-        """Writes an order without a key. Its id is random: if it is there, botocore has repeated this very write."""
+        """Write an order without a key. Its id is random: if it exists, botocore has repeated this very write."""
         with service_errors("journal", DYNAMODB):
             try:
                 self._dynamodb.put_item(
@@ -192,9 +192,9 @@ class DynamoJournal:
                     raise
 
     def _put_with_key(self, record: OrderRecord, item: dict[str, Any]) -> dict[str, Any] | None:
-        """Writes an order and its key; or returns the key's item if it is taken, and writes nothing.
+        """Write an order and its key. If the key is taken, write nothing and return its item.
 
-        botocore gives each call a ClientRequestToken, the same for all its tries, so that a try whose answer was lost
+        botocore gives each call a ClientRequestToken, the same for all its tries, so that a try whose response was lost
         is not made twice."""
         take_key = {
             "Put": {
@@ -239,11 +239,11 @@ class DynamoJournal:
     def _update(
         self, claim: Claim, update: str, values: dict[str, Any], condition: str = ""
     ) -> tuple[bool, dict[str, Any]]:
-        """Writes under the lease, if the condition holds; returns whether it did, and the item as it is then."""
+        """Update under the lease, if the condition holds. Return whether it did, and the item as it is then."""
         names = {name: name[1:] for name in ("#sequence", "#status", "#transaction") if name in update + condition}
         with service_errors("journal", DYNAMODB):
             try:
-                answer = self._dynamodb.update_item(
+                response = self._dynamodb.update_item(
                     TableName=self._table,
                     Key=key_of(claim.record.order.order_id),
                     UpdateExpression=update,
@@ -257,11 +257,11 @@ class DynamoJournal:
                 if code_of(error) != _CONDITION_FAILED:
                     raise
                 return False, error.response.get("Item", {})
-        return True, answer["Attributes"]
+        return True, response["Attributes"]
 
 
 def _refusal(order_id: UUID, item: dict[str, Any], now: int) -> UnknownOrder | OrderClosed | NotNow:
-    """Why an order can't be claimed at a moment, in epoch milliseconds; its item is empty where there is none."""
+    """Return why an order can't be claimed now (epoch milliseconds); `item` is empty if there is no such order."""
     if not item:
         return UnknownOrder(str(order_id))
     if "closed" in item:

@@ -1,4 +1,4 @@
-"""The subscribers in DynamoDB: in pages of their order and, by connection ID, in a table that tells where each is kept.
+"""The subscribers in DynamoDB: in pages of their order, and by connection ID in a table that says on which page.
 
 Page 0 is the order's journal item. The others are items with the key orderId and page (1, 2 …), and with sequence (the
 last event that was fanned out on the page), subscribers (a map by connection ID, as in the journal's item) and
@@ -44,7 +44,7 @@ class DynamoSubscribers:
         self._pool = ThreadPoolExecutor(8, "page")  # which starts its threads when it needs them
 
     def join(self, subscriber: Subscriber) -> Subscriber:
-        """The connection's row is written last: a refused subscriber leaves none."""
+        """Write the connection's row last: a refused subscriber leaves none."""
         order = self._order(subscriber.order_id)
         first = replace(subscriber, page=0)
         kept = first if _has_room(order) and self._enter(first) else self._enter_further(subscriber, order)
@@ -62,12 +62,12 @@ class DynamoSubscribers:
 
     def find(self, connection_id: str) -> Subscriber | None:
         with service_errors("subscribers", limits.DYNAMODB):
-            answer = self._dynamodb.get_item(
+            response = self._dynamodb.get_item(
                 TableName=self._connections_table, Key={"connectionId": {"S": connection_id}}, ConsistentRead=True
             )
-        if "Item" not in answer:
+        if "Item" not in response:
             return None
-        row = answer["Item"]
+        row = response["Item"]
         return Subscriber(
             order_id=UUID(row["orderId"]["S"]),
             connection_id=connection_id,
@@ -77,8 +77,8 @@ class DynamoSubscribers:
 
     def read(self, subscriber: Subscriber) -> Subscriber | None:
         with service_errors("subscribers", limits.DYNAMODB):
-            answer = self._dynamodb.get_item(**self._place(subscriber.order_id, subscriber.page), ConsistentRead=True)
-        kept = subscribers_of(answer["Item"]) if "Item" in answer else ()
+            response = self._dynamodb.get_item(**self._place(subscriber.order_id, subscriber.page), ConsistentRead=True)
+        kept = subscribers_of(response["Item"]) if "Item" in response else ()
         return next((one for one in kept if one.connection_id == subscriber.connection_id), None)
 
     def hand_over(self, subscriber: Subscriber, through: int) -> bool:
@@ -126,14 +126,14 @@ class DynamoSubscribers:
 
     def _order(self, order_id: UUID) -> dict[str, Any]:
         with service_errors("journal", limits.DYNAMODB):
-            answer = self._dynamodb.get_item(TableName=self._journal_table, Key=key_of(order_id), ConsistentRead=True)
-        if "Item" not in answer:
+            response = self._dynamodb.get_item(TableName=self._journal_table, Key=key_of(order_id), ConsistentRead=True)
+        if "Item" not in response:
             raise UnknownOrder(str(order_id))
-        order: dict[str, Any] = answer["Item"]
+        order: dict[str, Any] = response["Item"]
         return order
 
     def _enter_further(self, subscriber: Subscriber, order: dict[str, Any]) -> Subscriber:
-        """Enters any page but 0; at random, so that simultaneous joins get into each other's way less."""
+        """Enter any page but 0, at random: simultaneous joins then conflict less."""
         crowded = is_set(order, "crowded")
         for _ in range(_TRIES):
             with_room, there = self._pages_with_room(subscriber.order_id)
@@ -151,12 +151,12 @@ class DynamoSubscribers:
         raise ServiceUnavailable(f"subscribers: {_TRIES} times others were quicker to join {subscriber.order_id}")
 
     def _pages_with_room(self, order_id: UUID) -> tuple[list[int], int]:
-        """The pages but page 0 that have room, and how many there are with or without."""
-        answer = self._query(order_id, {":most": {"N": str(PAGE_SIZE)}}, FilterExpression="size(subscribers) < :most")
-        return _numbers(answer), answer["ScannedCount"]
+        """Return the further pages that have room, and how many further pages exist."""
+        response = self._query(order_id, {":most": {"N": str(PAGE_SIZE)}}, FilterExpression="size(subscribers) < :most")
+        return _numbers(response), response["ScannedCount"]
 
     def _missing_pages(self, order_id: UUID) -> list[int]:
-        """The pages that there are not yet, or no more."""
+        """Return the further pages that do not exist."""
         there = _numbers(self._query(order_id))
         return [page for page in range(1, PAGES) if page not in there]
 
@@ -172,7 +172,7 @@ class DynamoSubscribers:
             raise UnknownOrder(str(order_id))
 
     def _enter(self, subscriber: Subscriber) -> bool:
-        """Enters the subscriber's page; False if that is full by now, or is no more."""
+        """Enter the subscriber's page. Return False if it is full or gone."""
         update, values = "SET subscribers.#connection = :row", {":row": _row(subscriber)}
         if subscriber.page:
             update += ", expiresAt = :expires_at"
@@ -188,8 +188,7 @@ class DynamoSubscribers:
         return written or _is_in(item, subscriber)
 
     def _open(self, subscriber: Subscriber) -> bool:
-        """Makes the subscriber's page, with it as the first; False if somebody else has, or botocore has repeated this:
-        it is to be entered then."""
+        """Create the subscriber's page with it as the first. Return False if the page exists: then enter it."""
         item = {
             **self._place(subscriber.order_id, subscriber.page)["Key"],
             "sequence": {"N": "0"},
@@ -212,7 +211,7 @@ class DynamoSubscribers:
     # --- one page -------------------------------------------------------------------------------------------------
 
     def _fan_out_page(self, order_id: UUID, page: int, sequence: int) -> tuple[Subscriber, ...]:
-        """Those on a page at the moment when it is at the sequence, or beyond it by an earlier call."""
+        """Return the subscribers of a page at the moment when it reaches the sequence."""
         _, item = self._update(
             order_id,
             page,
@@ -224,7 +223,7 @@ class DynamoSubscribers:
         return subscribers_of(item) if item else ()
 
     def _take_back(self, subscribers: Sequence[Subscriber]) -> list[Subscriber]:
-        """One write for all of them; repeated without those that have left, if there are any."""
+        """Take them back in one write; repeat it without those that have left."""
         while subscribers:
             entries = [f"subscribers.#c{number}" for number in range(len(subscribers))]
             sets = [
@@ -248,10 +247,9 @@ class DynamoSubscribers:
         return []
 
     def _query(self, order_id: UUID, values: dict[str, Any] | None = None, **only: Any) -> dict[str, Any]:
-        """Looks the order's pages through, but for page 0. Returns their numbers only: with their subscribers an answer
-        has 70 KB, which take long to read."""
+        """Query the further pages. Return their numbers only: with subscribers a response has 70 KB, slow to parse."""
         with service_errors("subscribers", limits.DYNAMODB):
-            answer: dict[str, Any] = self._dynamodb.query(
+            response: dict[str, Any] = self._dynamodb.query(
                 TableName=self._pages_table,
                 KeyConditionExpression="orderId = :order",
                 ExpressionAttributeValues={":order": {"S": str(order_id)}, **(values or {})},
@@ -259,7 +257,7 @@ class DynamoSubscribers:
                 ConsistentRead=True,
                 **only,
             )
-        return answer
+        return response
 
     def _update(
         self,
@@ -270,12 +268,12 @@ class DynamoSubscribers:
         names: dict[str, str] | None = None,
         values: dict[str, Any] | None = None,
     ) -> tuple[bool, dict[str, Any]]:
-        """Updates a page's item, if the condition holds; returns whether it did, and the item as it is then, which is
-        empty if there is none."""
+        """Update a page's item, if the condition holds. Return whether it did, and the item as it is then (empty
+        if there is none)."""
         given = {"ExpressionAttributeNames": names, "ExpressionAttributeValues": values}
         with service_errors("subscribers", limits.DYNAMODB):
             try:
-                answer = self._dynamodb.update_item(
+                response = self._dynamodb.update_item(
                     **self._place(order_id, page),
                     UpdateExpression=update,
                     ConditionExpression=condition,
@@ -287,17 +285,17 @@ class DynamoSubscribers:
                 if code_of(error) != "ConditionalCheckFailedException":
                     raise
                 return False, error.response.get("Item", {})
-        return True, answer["Attributes"]
+        return True, response["Attributes"]
 
     def _place(self, order_id: UUID, page: int) -> dict[str, Any]:
-        """The table and the key of a page's item."""
+        """Return the table and the key of a page's item."""
         if page == 0:
             return {"TableName": self._journal_table, "Key": key_of(order_id)}
         return {"TableName": self._pages_table, "Key": {**key_of(order_id), "page": {"N": str(page)}}}
 
 
 def _row(subscriber: Subscriber) -> dict[str, Any]:
-    """What a page keeps of a subscriber that joins."""
+    """Return what a page stores of a new subscriber."""
     return {
         "M": {
             "connectedAt": {"S": subscriber.connected_at.isoformat()},
@@ -307,8 +305,8 @@ def _row(subscriber: Subscriber) -> dict[str, Any]:
     }
 
 
-def _numbers(answer: dict[str, Any]) -> list[int]:
-    return [int(item["page"]["N"]) for item in answer["Items"]]
+def _numbers(response: dict[str, Any]) -> list[int]:
+    return [int(item["page"]["N"]) for item in response["Items"]]
 
 
 def _has_room(item: dict[str, Any]) -> bool:

@@ -1,11 +1,11 @@
-"""The mock chain, in DynamoDB: what a worker forgets in a crash, the chain still knows.
+"""The mock chain, in DynamoDB: it outlives the workers.
 
 Items have the key `id`: one for each transaction (its txHash) and, while one of an order's transactions can land or has
 landed, a guard `order#<orderId>` that names it, so that an order lands at most once. A transaction's `state` goes
 from `sent` to `landed`, `reverted` or `dead` by a conditional write, once and for good.
 
-As on a real chain, only time kills: a transaction lands at its time, if that is within its validity, and otherwise
-never; it can be declared dead only after its validity has passed.
+As on a real chain, only time drops a transaction: it lands at its time, if that is within its validity, and otherwise
+never. It can be declared dead only after its validity has passed.
 """
 
 from dataclasses import dataclass
@@ -41,17 +41,17 @@ class Sent:
 
 
 class MockChain:
-    """A ledger that the mock venues share. Whoever calls says what time it is."""
+    """A ledger that the mock venues share. The caller passes the time."""
 
     def __init__(self, dynamodb: Any, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
 
     def send(self, transaction: Transaction, execution: Execution, now: datetime) -> Sent | Ended | NotFound:
-        """Takes a transaction in, and returns how it stands then.
+        """Accept a transaction and return its state.
 
-        One that is known already (sent, ended or dead), that is no longer valid, or whose order has another one that
-        can land, changes nothing.
+        Nothing changes if it is known already (sent, ended or dead), if it is no longer valid, or if its order has
+        another one that can land.
         """
         if _has_passed(transaction, now):
             return self.look_up(transaction.tx_hash)
@@ -73,17 +73,17 @@ class MockChain:
         return _standing(item) if taken else self.look_up(transaction.tx_hash)
 
     def look_up(self, tx_hash: str) -> Sent | Ended | NotFound:
-        """How a transaction stands."""
+        """Return the state of a transaction."""
         with service_errors("chain", limits.DYNAMODB):
-            answer = self._dynamodb.get_item(TableName=self._table, Key=_key(tx_hash), ConsistentRead=True)
-        item = answer.get("Item")
+            response = self._dynamodb.get_item(TableName=self._table, Key=_key(tx_hash), ConsistentRead=True)
+        item = response.get("Item")
         return NotFound() if item is None else _standing(item)
 
     def land(self, transaction: Sent) -> Ended:
-        """Ends a transaction whose time has come, unless it has ended already; returns how it ended."""
+        """End a transaction whose time has come, unless it has ended already. Return how it ended."""
         with service_errors("chain", CONTENDED):
             try:
-                answer = retry_on_conflict(
+                response = retry_on_conflict(
                     self._dynamodb.update_item,
                     Key=_key(transaction.tx_hash),
                     **self._ending(transaction.ends_as),
@@ -94,11 +94,11 @@ class MockChain:
                 if code_of(error) != "ConditionalCheckFailedException":
                     raise
                 return _ended(error.response["Item"])
-        return _ended(answer["Attributes"])
+        return _ended(response["Attributes"])
 
     def declare_dead(self, transaction: Transaction, now: datetime) -> Ended | InFlight:
-        """Makes sure that a transaction which has not landed never will. InFlight while its validity has not passed:
-        until then neither one that is in flight nor one that was never seen can be stopped."""
+        """See to it that a transaction which has not landed never will. Return InFlight while it is valid: until then
+        nothing stops it, whether it was seen or not."""
         found = self.look_up(transaction.tx_hash)
         if isinstance(found, Sent) and found.lands_at and found.lands_at <= now:
             return self.land(found)
@@ -110,14 +110,14 @@ class MockChain:
         return Dropped() if died else self.declare_dead(transaction, now)  # it has arrived or ended meanwhile
 
     def _forestall(self, transaction: Transaction) -> bool:
-        """Writes a transaction that was never seen down as dead; False if it has been seen meanwhile."""
+        """Record a transaction that was never seen as dead. Return False if it was seen meanwhile."""
         dead = {**_key(transaction.tx_hash), "orderId": {"S": str(transaction.order_id)}, "state": {"S": "dead"}}
         return self._transact(
             {"Put": {"TableName": self._table, "ConditionExpression": "attribute_not_exists(id)", "Item": dead}}
         )
 
     def _stop(self, transaction: Transaction) -> bool:
-        """Ends a transaction in flight as dead, and makes room for the order's next; False if it has ended."""
+        """End a transaction in flight as dead, and make room for the order's next one. Return False if it has ended."""
         return self._transact(
             {"Update": {"Key": _key(transaction.tx_hash), **self._ending("dead")}},
             {"Delete": {"TableName": self._table, "Key": _guard(transaction)}},
@@ -133,7 +133,7 @@ class MockChain:
         }
 
     def _transact(self, *actions: dict[str, Any]) -> bool:
-        """Writes all or nothing; False when a condition did not hold. Contention with another caller is repeated."""
+        """Write all or nothing, with retries on conflict. Return False if a condition did not hold."""
         with service_errors("chain", CONTENDED):
             try:
                 retry_on_conflict(self._dynamodb.transact_write_items, TransactItems=list(actions))
@@ -146,7 +146,7 @@ class MockChain:
 
 
 def refusal_of(transaction: Transaction, execution: Execution) -> str | None:
-    """Why the chain refuses a swap, if it does: it would give less than its floor, or nothing at all."""
+    """Return why the chain refuses a swap, if it does: it would give less than its floor, or nothing at all."""
     if execution.amount_out <= 0:
         return f"the swap would give no {transaction.token_out}"
     if execution.amount_out >= transaction.min_amount_out:
@@ -158,7 +158,7 @@ def refusal_of(transaction: Transaction, execution: Execution) -> str | None:
 
 
 def _has_passed(transaction: Transaction, moment: datetime) -> bool:
-    """Whether the transaction's validity is over at that moment; that of an earlier release, which knew none, is."""
+    """Return whether the validity is over. A transaction of an earlier release has none: it is."""
     return transaction.valid_until is None or moment > transaction.valid_until
 
 

@@ -15,7 +15,7 @@ from order_engine.domain.swaps import VenueName
 
 @dataclass(frozen=True)
 class VenueConditions:
-    """How the mock venues behave. Latencies are ranges in milliseconds, rates are probabilities from 0 to 1."""
+    """Settings of the mock venues. Latencies are ranges in milliseconds, rates are probabilities from 0 to 1."""
 
     quote_latency_ms: tuple[int, int] = (200, 500)
     swap_latency_ms: tuple[int, int] = (2000, 3000)

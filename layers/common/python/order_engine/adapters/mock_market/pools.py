@@ -28,7 +28,7 @@ POOLS = {
 
 
 def price(order: Order, pool: Pool, venue: VenueName, price_share: Decimal) -> Quote:
-    """A quote by the constant-product rule: out = reserveOut * in / (reserveIn + in), where `in` is after the fee.
+    """Quote by the constant-product rule: out = reserveOut * in / (reserveIn + in), where `in` is after the fee.
 
     Raises InsufficientLiquidity for an amount above the pool's own, AmountTooSmall for one that buys less than one base
     unit.

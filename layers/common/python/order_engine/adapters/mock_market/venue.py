@@ -94,7 +94,7 @@ class MockVenue:
     def _await_end(
         self, transaction: Transaction, found: Sent | Ended | NotFound, wait_seconds: float
     ) -> TransactionState:
-        """Waits for a transaction in flight: until it lands, or can't land any more."""
+        """Wait until the transaction lands or can't land any more."""
         if not isinstance(found, Sent):
             return found
         decided_at = found.lands_at or transaction.valid_until or self.now()
@@ -109,7 +109,7 @@ class MockVenue:
             return self.chain.declare_dead(transaction, self.now())
 
     def _fate(self, transaction: Transaction) -> Fate:
-        """By the transaction alone, which another worker may have built."""
+        """Return the fate from the transaction alone: another worker may have built it."""
         signed = json.loads(base64.b64decode(transaction.signed) or "{}")
         return draw(self.conditions, signed.get("luck", str(transaction.order_id)), transaction.request_id, self.name)
 
@@ -137,7 +137,7 @@ _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 def _signature(content: bytes) -> str:
-    """Stands for the transaction's signature: 64 bytes in base58, as on Solana; the same for the same content."""
+    """Return a stand-in for the transaction's signature: 64 bytes in base58, as on Solana, by its content."""
     number, digits = int.from_bytes(sha512(content).digest(), "big"), ""
     while number:
         number, digit = divmod(number, 58)
