@@ -50,8 +50,8 @@ class LocalStack:
 
     `parameters` are parameters of the template; with `reload`, changed code takes effect at once. Everything is below
     `state`: the log `stack.log`, which stays, and what goes when the stack stops: the servers' data (each start is a
-    fresh one), and `endpoints.json`, which is there when orders can be sent. Port 0 takes a free port. `progress` is told
-    what happens while it starts. Start it in the main thread: its processes end with the thread that starts them.
+    fresh one), and `endpoints.json`, which is there when orders can be sent. Port 0 takes a free port. `progress` is
+    told what happens while it starts. Start it in the main thread: its processes end with the thread that starts them.
     """
 
     def __init__(
