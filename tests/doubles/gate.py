@@ -7,7 +7,7 @@ adapters' calls it has a limit, and does not begin where less is left of the inv
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import StrEnum
 from functools import wraps
 from typing import Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
@@ -61,16 +61,18 @@ _FAULTS: dict[Service, type[Exception]] = {
 }
 
 
-class Mode(Enum):
+class Mode(StrEnum):
     """What happens at a call: the process dies, or the service fails or hangs, with or without having acted."""
 
-    KILL_BEFORE = "killed before"
-    KILL_AFTER = "killed after"
-    FAIL_BEFORE = "fails at"
-    FAIL_AFTER = "answer lost of"
-    HANG = "hangs at"
-    HANG_AFTER = "hangs after"
-    LATE = "hangs, and acts later, at"
+    KILL_BEFORE = "crash before"
+    KILL_AFTER = "crash after"
+    FAIL_BEFORE = "refused"  # throttled, or failed at once; nothing has happened
+    FAIL_AFTER = "answer lost"  # it happened, and the caller is told that it failed
+    HANG = "hangs"  # nothing happens, until the caller's limit
+    HANG_AFTER = "hangs after"  # it happened, but no answer comes until the caller's limit
+    LATE = "late"  # no answer until the caller's limit, and then it happens all the same
+    SLOW = "slow"  # it takes nearly the caller's limit
+    UNFORESEEN = "unforeseen"  # a venue raises something that is no error of the engine's
 
 
 KILLS = (Mode.KILL_BEFORE, Mode.KILL_AFTER)
@@ -159,20 +161,28 @@ class Gate:
         self.story.append((call, mode))
         if mode is None:
             return action()
-        return self._fail(call, mode, action, limit)
+        return self._fail(mode, service, name, action, limit)
 
-    def _fail(self, call: Call, mode: Mode, action: Callable[[], R], limit: float | None) -> R:
-        if mode is Mode.KILL_BEFORE:
-            raise Killed
+    def _fail(
+        self,
+        mode: Mode,
+        service: Service,
+        name: str,
+        action: Callable[[], R],
+        limit: float | None,
+        late: float = LATE_SECONDS,
+    ) -> R:
+        if mode is Mode.UNFORESEEN:
+            raise KeyError(f"{service}.{name}")
         if mode in (Mode.KILL_AFTER, Mode.FAIL_AFTER, Mode.HANG_AFTER):
             _regardless(action)
-        if mode is Mode.KILL_AFTER:
+        if mode in KILLS:
             raise Killed
         if mode is Mode.LATE:
-            self.timeline.invoke(lambda: _regardless(action), LATE_SECONDS)
+            self.timeline.invoke(lambda: _regardless(action), late, "late")
         if mode in HANGS:
             self.hang(limit)
-        raise _FAULTS.get(call.service, ServiceUnavailable)(f"{mode.value} {call.service}.{call.name}")
+        raise _FAULTS.get(service, ServiceUnavailable)(f"{service}.{name}: {mode}")
 
     def hang(self, limit: float | None) -> None:
         """Waits for an answer that does not come: until the limit, or until whoever waits for it gives up."""
@@ -184,7 +194,7 @@ class Gate:
     def told(self) -> list[str]:
         """The story, a line for each call."""
         return [
-            f"{call.number:3} {call.at:8.3f} s {call.function} {mode.value if mode else ''} {call.service}.{call.name}"
+            f"{call.number:3} {call.at:8.3f} s {call.function} {call.service}.{call.name} {mode or ''}"
             for call, mode in self.story
         ]
 

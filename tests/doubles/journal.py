@@ -86,6 +86,7 @@ class MemoryJournal:
         interrupted = there.lease_owner is not None
         owner = str(uuid4())
         there.touched, there.lease_owner, there.lease_until = True, owner, _milliseconds(now + LEASE)
+        there.not_before = 0
         return Claim(there.read(), owner, interrupted)
 
     @outside(Service.JOURNAL)

@@ -1,12 +1,14 @@
-"""The doubles are held against the adapters: the same bodies run on the doubles and on AWS as moto has it.
+"""The ports' contract: each test runs on the doubles, then on the adapters over moto.
 
-What the crash, interleaving and simulation tests prove, they prove of the real conditions only as far as these agree.
+What the crash, interleaving and simulation tests prove of the doubles holds on AWS only as far as both pass this.
+What only the adapters have (items, calls, repeated writes, races of threads) is in tests/integration.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -15,7 +17,7 @@ import pytest
 from moto import mock_aws
 from order_engine.adapters.journal import subscribers as adapter
 from order_engine.adapters.journal.journal import DynamoJournal
-from order_engine.adapters.journal.subscribers import PAGE_SIZE, DynamoSubscribers
+from order_engine.adapters.journal.subscribers import DynamoSubscribers
 from order_engine.adapters.mock_market.chain import Execution, MockChain, Sent
 from order_engine.adapters.queue import SqsOrderQueue, order_id_of
 from order_engine.domain.errors import (
@@ -36,33 +38,36 @@ from order_engine.domain.record import OrderRecord
 from order_engine.domain.subscriber import Subscriber
 from order_engine.domain.swaps import Dropped, Ended, InFlight, Landed, NotFound, Reverted, Transaction
 from order_engine.limits import invocation
-from order_engine.ports import KEY_LIFETIME, Journal, OrderQueue, Subscribers
+from order_engine.ports import KEY_LIFETIME, Claim, Journal, OrderQueue, Subscribers
 
 from tests.doubles.chain import Ledger, MemoryChain
-from tests.doubles.gate import Gate
+from tests.doubles.gate import Gate, Service, Troubles
 from tests.doubles.journal import LEASE, MemoryJournal
 from tests.doubles.services import MemoryQueue
 from tests.doubles.subscribers import MemorySubscribers
 from tests.doubles.tables import Tables
 from tests.doubles.timeline import Timeline
-from tests.support.builders import a_transaction, advanced, an_order
+from tests.support.builders import a_record, a_transaction, advanced, an_order
 from tests.support.local_aws import create_table
 
-_PAGES = 3  # instead of 25, which would make each test of a full order a long one
+PAGE_SIZE, PAGES = 3, 3  # instead of 20 and 25, which would make a test of a full order a long one
+
+on_each_page = pytest.mark.parametrize("page", [0, 1])
 
 
 class Chain(Protocol):
     """What `MockChain` and its double have in common."""
 
-    def send(self, transaction: Transaction, execution: Execution, now: Any) -> Sent | Ended | NotFound: ...
+    def send(self, transaction: Transaction, execution: Execution, now: datetime) -> Sent | Ended | NotFound: ...
     def look_up(self, tx_hash: str) -> Sent | Ended | NotFound: ...
     def land(self, transaction: Sent) -> Ended: ...
-    def declare_dead(self, transaction: Transaction, now: Any) -> Ended | InFlight: ...
+    def declare_dead(self, transaction: Transaction, now: datetime) -> Ended | InFlight: ...
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The services of one kind, on one clock."""
+class World:
+    """The services of one kind, on one clock. `queued` receives the messages that are due; `stop` makes all services
+    unavailable."""
 
     now: Timeline
     journal: Journal
@@ -70,55 +75,78 @@ class Kept:
     chain: Chain
     queue: OrderQueue
     queued: Callable[[], list[UUID]]
-
-    def created(self, **changes: Any) -> OrderRecord:
-        """A new order, in the journal."""
-        return self.journal.create(self.new(**changes), "as asked")
+    stop: Callable[[], object]
 
     def new(self, **changes: Any) -> OrderRecord:
         """An order of this moment, nowhere yet."""
         return OrderRecord.accepted(an_order(**{"created_at": self.now(), **changes}))
 
+    def created(self, full_pages: int = 0, **changes: Any) -> OrderRecord:
+        """A new order, in the journal; its first pages are full of subscribers."""
+        record = self.journal.create(self.new(**changes), "as asked")
+        for number in range(full_pages * PAGE_SIZE):
+            self.joined(record, f"other {number}")
+        return record
+
+    def claimed(self, full_pages: int = 0) -> Claim:
+        """The first claim of a new order."""
+        return self.journal.claim(self.created(full_pages).order.order_id)
+
     def routed(self, record: OrderRecord) -> OrderRecord:
         """The record with the next event."""
         return advanced(record, OrderStatus.ROUTING, self.now(), attempt=1)
 
+    def appended(self, claim: Claim) -> Claim:
+        """The claim after the next event."""
+        return self.journal.append(claim, self.routed(claim.record))
+
     def joined(self, record: OrderRecord, name: str = "connection", **changes: Any) -> Subscriber:
-        """A subscriber of the order's, kept."""
+        """A new subscriber of the order."""
         return self.subscribers.join(Subscriber(record.order.order_id, name, self.now(), **changes))
 
-    def watched(self, record: OrderRecord) -> tuple[Subscriber, ...]:
-        """Who is on the order's page 0."""
-        return self.journal.read(record.order.order_id).subscribers
+    def fanned_out(self, claim: Claim) -> tuple[Claim, tuple[Subscriber, ...]]:
+        """The claim after the next event, and all subscribers at that moment."""
+        claim = self.appended(claim)
+        further = self.subscribers.fan_out(claim.record.order.order_id, claim.record.sequence)
+        return claim, (*claim.record.subscribers, *further)
 
 
-def _doubles() -> Kept:
-    gate, tables = Gate(seconds=lambda _service: 0.0), Tables(pages=_PAGES)
+def _doubles() -> World:
+    troubles = Troubles()
+    gate, tables = Gate(seconds=lambda _service: 0.0, faults=troubles), Tables(PAGE_SIZE, PAGES)
     queue = MemoryQueue(gate)
-    return Kept(
+    return World(
         gate.timeline,
         MemoryJournal(gate, tables),
         MemorySubscribers(gate, tables),
         MemoryChain(gate, Ledger()),
         queue,
-        lambda: [order_id for order_id, _ in queue.sent],
+        lambda: [order_id for order_id, delay in queue.sent if not delay],
+        lambda: troubles.away.update(Service),
     )
 
 
-def _adapters(aws: tuple[Any, Any]) -> Kept:
+def _adapters(aws: tuple[Any, Any]) -> World:
     dynamodb, sqs = aws
     now, suffix = Timeline(), uuid4().hex
-    for resource in ("Journal", "ClientOrderIds", "Connections", "SubscriberPages", "Chain"):
-        create_table(dynamodb, resource + suffix, f"{resource}Table")
+    names = {kind: kind + suffix for kind in ("Journal", "ClientOrderIds", "Connections", "SubscriberPages", "Chain")}
+    for kind, name in names.items():
+        create_table(dynamodb, name, f"{kind}Table")
     url = sqs.create_queue(QueueName=suffix)["QueueUrl"]
-    tables = [f"{name}{suffix}" for name in ("Connections", "SubscriberPages", "Journal")]
-    return Kept(
+
+    def stop() -> None:
+        for name in names.values():
+            dynamodb.delete_table(TableName=name)
+        sqs.delete_queue(QueueUrl=url)
+
+    return World(
         now,
-        DynamoJournal(dynamodb, f"Journal{suffix}", f"ClientOrderIds{suffix}", now, LEASE),
-        DynamoSubscribers(dynamodb, *tables),
-        MockChain(dynamodb, f"Chain{suffix}"),
+        DynamoJournal(dynamodb, names["Journal"], names["ClientOrderIds"], now, LEASE),
+        DynamoSubscribers(dynamodb, names["Connections"], names["SubscriberPages"], names["Journal"]),
+        MockChain(dynamodb, names["Chain"]),
         SqsOrderQueue(sqs, url),
         lambda: [order_id_of(one["Body"]) for one in sqs.receive_message(QueueUrl=url).get("Messages", [])],
+        stop,
     )
 
 
@@ -130,400 +158,472 @@ def aws() -> Iterator[tuple[Any, Any]]:
 
 
 @pytest.fixture(params=["doubles", "adapters"])
-def kept(request: pytest.FixtureRequest, aws: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Kept:
+def world(request: pytest.FixtureRequest, aws: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> World:
     """The doubles, then the adapters."""
-    monkeypatch.setattr(adapter, "PAGES", _PAGES)
+    monkeypatch.setattr(adapter, "PAGE_SIZE", PAGE_SIZE)
+    monkeypatch.setattr(adapter, "PAGES", PAGES)
     return _doubles() if request.param == "doubles" else _adapters(aws)
 
 
 # --- orders and their keys --------------------------------------------------------------------------------------------
 
 
-def test_create(kept: Kept) -> None:
-    """Orders without a key are as many as are created; what is created is read."""
-    one, other = kept.created(), kept.created()
-    assert kept.journal.read(one.order.order_id) == one
-    assert kept.journal.read(other.order.order_id) == other
+def test_each_order_without_a_key_is_one_of_its_own(world: World) -> None:
+    record, other = world.new(), world.created()
+    assert world.journal.create(record, "as asked") == record
+    assert world.journal.read(record.order.order_id) == record
+    assert world.journal.read(other.order.order_id) == other
     with pytest.raises(UnknownOrder):
-        kept.journal.read(uuid4())
+        world.journal.read(uuid4())
 
 
-def test_a_key_is_one_orders(kept: Kept) -> None:
-    """The same body gets that order's record as it stands; another body is refused; nothing is written."""
-    record = kept.created(client_order_id="mine")
-    claim = kept.journal.claim(record.order.order_id)
-    routed = kept.journal.append(claim, kept.routed(claim.record)).record
-    kept.now.wait(KEY_LIFETIME.total_seconds())
+@pytest.mark.parametrize("through", OrderStatus)
+def test_a_life_is_read_back_as_it_was_lived(world: World, through: OrderStatus) -> None:
+    record = a_record(through, an_order(client_order_id="mine"))
+    claim = world.journal.claim(world.journal.create(OrderRecord.accepted(record.order), "").order.order_id)
+    for count in range(2, len(record.events) + 1):
+        transaction = record.transaction if count >= 4 else None
+        errors = record.errors if count == len(record.events) else ()
+        claim = world.journal.append(claim, OrderRecord(record.order, record.events[:count], transaction, errors))
+    assert world.journal.read(record.order.order_id) == record
 
-    repeated = kept.new(client_order_id="mine")
-    assert kept.journal.create(repeated, "as asked") == routed
+
+def test_a_taken_key_returns_its_order_as_it_stands_and_writes_nothing(world: World) -> None:
+    record = world.created(client_order_id="mine")
+    claim = world.appended(world.journal.claim(record.order.order_id))
+    world.now.wait(KEY_LIFETIME.total_seconds())
+    repeated = world.new(client_order_id="mine")
+    assert world.journal.create(repeated, "as asked") == claim.record
+    with pytest.raises(ClientOrderIdReused, match="'mine'"):
+        world.journal.create(repeated, "asked for something else")
+    with pytest.raises(UnknownOrder):
+        world.journal.read(repeated.order.order_id)
+    assert world.appended(claim).record.sequence == 3  # the lease is as it was
+
+
+def test_an_expired_key_is_free_and_its_old_order_stays(world: World) -> None:
+    old = world.created(client_order_id="mine")
+    world.now.wait(KEY_LIFETIME.total_seconds() + 1)
+    new = world.new(client_order_id="mine")
+    assert world.journal.create(new, "asked for something else") == new
+    world.now.wait(KEY_LIFETIME.total_seconds())
+    assert world.journal.create(world.new(client_order_id="mine"), "asked for something else") == new
     with pytest.raises(ClientOrderIdReused):
-        kept.journal.create(repeated, "asked for something else")
+        world.created(client_order_id="mine")
+    assert world.journal.read(old.order.order_id) == old
+
+
+def test_a_key_whose_order_is_missing_never_gets_another_order(world: World) -> None:
+    """The missing one may be executed."""
+    record, repeated = world.created(client_order_id="mine"), world.new(client_order_id="mine")
+    assert world.journal.withdraw(record.order.order_id)
+    for _ in range(2):
+        with pytest.raises(ServiceUnavailable, match=str(record.order.order_id)):
+            world.journal.create(repeated, "as asked")
     with pytest.raises(UnknownOrder):
-        kept.journal.read(repeated.order.order_id)
+        world.journal.read(repeated.order.order_id)
 
 
-def test_an_expired_key_is_as_good_as_absent(kept: Kept) -> None:
-    """It is another order's from then on, for as long again; the old order stays as it was."""
-    old = kept.created(client_order_id="mine")
-    kept.now.wait(KEY_LIFETIME.total_seconds() + 1)
-    new = kept.new(client_order_id="mine")
-    assert kept.journal.create(new, "asked for something else") == new
-    kept.now.wait(KEY_LIFETIME.total_seconds())
-    assert kept.journal.create(kept.new(client_order_id="mine"), "asked for something else") == new
-    assert kept.journal.read(old.order.order_id) == old
-
-
-def test_a_key_whose_order_is_missing(kept: Kept) -> None:
-    """Never gets another order: that one may be executed."""
-    record = kept.created(client_order_id="mine")
-    assert kept.journal.withdraw(record.order.order_id)
-    with pytest.raises(ServiceUnavailable):
-        kept.created(client_order_id="mine")
-
-
-def test_withdraw(kept: Kept) -> None:
-    """True for an order that is gone then, also if it was gone before."""
-    order_id = kept.created().order.order_id
-    assert kept.journal.withdraw(order_id)
-    assert kept.journal.withdraw(order_id)
+def test_an_order_that_no_worker_had_is_withdrawn(world: World) -> None:
+    order_id = world.created().order.order_id
+    assert world.journal.withdraw(order_id)
+    assert world.journal.withdraw(order_id)  # gone by an earlier try
     with pytest.raises(UnknownOrder):
-        kept.journal.read(order_id)
+        world.journal.read(order_id)
 
 
-def test_an_order_that_a_worker_had_is_not_withdrawn(kept: Kept) -> None:
-    """Neither while it has the lease, nor after it gave it back, nor after an event."""
-    order_id = kept.created().order.order_id
-    claim = kept.journal.claim(order_id)
-    assert not kept.journal.withdraw(order_id)
-    kept.journal.release(claim)
-    assert not kept.journal.withdraw(order_id)
-    claim = kept.journal.claim(order_id)
-    kept.journal.release(kept.journal.append(claim, kept.routed(claim.record)))
-    assert not kept.journal.withdraw(order_id)
-    assert kept.journal.read(order_id).sequence == 2
+def test_an_order_that_a_worker_has_or_had_is_not_withdrawn(world: World) -> None:
+    claim = world.claimed()
+    order_id = claim.record.order.order_id
+    assert not world.journal.withdraw(order_id)
+    world.journal.release(claim)
+    assert not world.journal.withdraw(order_id)
+    claim = world.appended(world.journal.claim(order_id))
+    assert not world.journal.withdraw(order_id)
+    world.journal.release(claim)
+    assert not world.journal.withdraw(order_id)
+    assert world.journal.read(order_id).sequence == 2
 
 
 # --- leases -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_lease_is_one_workers_until_it_runs_out(kept: Kept) -> None:
-    """To the millisecond; the next one learns that its predecessor did not give it back, who has lost it."""
-    order_id = kept.created().order.order_id
-    first = kept.journal.claim(order_id)
-    assert not first.interrupted
-    until = kept.now() + LEASE
-    kept.now.wait(LEASE.total_seconds())
+def test_a_lease_is_held_until_it_runs_out_to_the_millisecond(world: World) -> None:
+    record = world.created()
+    first = world.journal.claim(record.order.order_id)
+    assert (first.record, first.interrupted) == (record, False)
+    until = world.now() + LEASE
+    world.now.wait(LEASE.total_seconds())
     with pytest.raises(LeaseHeld) as held:
-        kept.journal.claim(order_id)
+        world.journal.claim(record.order.order_id)
     assert abs(held.value.until - until) < timedelta(milliseconds=1)
-    kept.now.wait(0.001)
-    second = kept.journal.claim(order_id)
+    world.now.wait(0.001)
+    assert world.journal.claim(record.order.order_id).interrupted
+
+
+def test_who_lost_its_lease_writes_nothing(world: World) -> None:
+    first = world.claimed()
+    after = world.appended(first)
+    world.now.wait(LEASE.total_seconds() + 1)
+    second = world.journal.claim(first.record.order.order_id)
     assert second.interrupted
-    for refused in (lambda: kept.journal.append(first, kept.routed(first.record)), lambda: kept.journal.release(first)):
+    for refused in (
+        lambda: world.appended(after),
+        lambda: world.journal.append(first, after.record),  # what it has appended already
+        lambda: world.journal.release(after, closed=True),
+    ):
         with pytest.raises(LeaseLost):
             refused()
-    assert kept.journal.append(second, kept.routed(second.record)).record.sequence == 2
+    assert world.appended(second).record.sequence == 3
 
 
-def test_a_lease_outlives_its_time_if_nobody_wants_it(kept: Kept) -> None:
-    """A worker that is late, but alone, goes on."""
-    claim = kept.journal.claim(kept.created().order.order_id)
-    kept.now.wait(LEASE.total_seconds() * 2)
-    assert kept.journal.append(claim, kept.routed(claim.record)).record.sequence == 2
+def test_an_expired_lease_is_as_good_as_before_until_it_is_taken(world: World) -> None:
+    claim = world.claimed()
+    world.now.wait(LEASE.total_seconds() * 2)
+    assert world.appended(claim).record.sequence == 2
 
 
-def test_a_lease_that_was_given_back(kept: Kept) -> None:
-    """Interrupts nobody; what the attempt came to is there for the next one."""
-    claim = kept.journal.claim(kept.created().order.order_id)
-    claim = kept.journal.append(claim, kept.routed(claim.record))
-    failure = AttemptError(attempt=1, code=FailureCode.RATE_LIMITED, error="slower", timestamp=kept.now())
-    kept.journal.release(replace(claim, record=replace(claim.record, errors=(failure,), behind=True)))
-    again = kept.journal.claim(claim.record.order.order_id)
-    assert not again.interrupted
+def test_a_release_keeps_what_was_learnt_and_interrupts_nobody(world: World) -> None:
+    claim = world.appended(world.claimed())
+    failure = AttemptError(attempt=1, code=FailureCode.RATE_LIMITED, error="slower", timestamp=world.now())
+    world.journal.release(replace(claim, record=replace(claim.record, errors=(failure,), behind=True)))
+    with pytest.raises(LeaseLost):
+        world.appended(claim)
+    again = world.journal.claim(claim.record.order.order_id)
+    assert (again.interrupted, again.owner == claim.owner) == (False, False)
     assert (again.record.errors, again.record.behind) == ((failure,), True)
     with pytest.raises(LeaseLost):
-        kept.journal.release(claim)
+        world.journal.release(claim, closed=True)
+    assert world.appended(again).record.sequence == 3
 
 
-def test_a_back_off(kept: Kept) -> None:
-    """Nobody gets the order before; then it is forgotten."""
-    order_id, until = kept.created().order.order_id, kept.now() + timedelta(seconds=7)
-    kept.journal.release(kept.journal.claim(order_id), not_before=until)
-    kept.now.wait(6.999)
+def test_a_back_off_lasts_until_its_time_and_is_then_forgotten(world: World) -> None:
+    claim, until = world.claimed(), world.now() + timedelta(seconds=7)
+    order_id = claim.record.order.order_id
+    world.journal.release(claim, not_before=until)
+    world.now.wait(6.999)
     with pytest.raises(BackingOff) as refused:
-        kept.journal.claim(order_id)
+        world.journal.claim(order_id)
     assert abs(refused.value.until - until) < timedelta(milliseconds=1)
-    kept.now.wait(0.001)
-    kept.journal.release(kept.journal.claim(order_id))
-    assert not kept.journal.claim(order_id).interrupted
+    world.now.wait(0.001)
+    world.journal.release(world.journal.claim(order_id))
+    world.now.seconds -= 1  # another worker's clock is slow
+    assert not world.journal.claim(order_id).interrupted
 
 
-def test_a_closed_order_is_nobodys(kept: Kept) -> None:
-    """Nor is one that does not exist."""
-    order_id = kept.created().order.order_id
-    kept.journal.release(kept.journal.claim(order_id), closed=True)
+def test_a_closed_order_is_read_but_not_claimed(world: World) -> None:
+    claim = world.claimed()
+    subscriber = world.joined(claim.record)
+    world.journal.release(world.appended(claim), closed=True)
     with pytest.raises(OrderClosed):
-        kept.journal.claim(order_id)
+        world.journal.claim(claim.record.order.order_id)
+    record = world.journal.read(claim.record.order.order_id)
+    assert (record.sequence, record.subscribers) == (2, (subscriber,))
     with pytest.raises(UnknownOrder):
-        kept.journal.claim(uuid4())
+        world.journal.claim(uuid4())
 
 
-def test_only_the_next_event_is_appended(kept: Kept) -> None:
-    """Also with the lease; a transaction stays until there is another one."""
-    claim = kept.journal.claim(kept.created().order.order_id)
-    routing = kept.routed(claim.record)
-    transaction = a_transaction(routing.order, valid_until=kept.now())
-    second = kept.journal.append(claim, replace(routing, transaction=transaction, behind=True))
-    another = advanced(claim.record, OrderStatus.FAILED, kept.now())
-    for other in (another, kept.routed(kept.routed(routing))):
+def test_only_the_next_event_is_appended(world: World) -> None:
+    claim = world.claimed()
+    routing = world.routed(claim.record)
+    transaction = a_transaction(routing.order, valid_until=world.now())
+    second = world.journal.append(claim, replace(routing, transaction=transaction, behind=True))
+    another = advanced(claim.record, OrderStatus.FAILED, world.now())
+    for other in (another, world.routed(world.routed(routing))):
         with pytest.raises(LeaseLost):
-            kept.journal.append(claim, other)
-    kept.journal.append(second, replace(kept.routed(second.record), transaction=None, behind=False))
-    record = kept.journal.read(routing.order.order_id)
+            world.journal.append(claim, other)
+    assert world.journal.read(routing.order.order_id).behind
+    world.journal.append(second, replace(world.routed(second.record), transaction=None, behind=False))
+    record = world.journal.read(routing.order.order_id)
     assert (record.sequence, record.transaction, record.behind) == (3, transaction, False)
 
 
 # --- subscribers ------------------------------------------------------------------------------------------------------
 
 
-def test_a_handover_excludes_an_event_in_between(kept: Kept) -> None:
-    """It holds only for the order's last event; an append returns whoever is there by then."""
-    record = kept.created()
+@on_each_page
+def test_a_subscriber_is_kept_and_found_by_its_connection(world: World, page: int) -> None:
+    record = world.created(full_pages=page)
+    subscriber = world.joined(record, sent_through=3)
+    assert subscriber == Subscriber(record.order.order_id, "connection", world.now(), sent_through=3, page=page)
+    found = world.subscribers.find("connection")
+    assert found
+    assert (found.order_id, found.connection_id, found.page) == (record.order.order_id, "connection", page)
+    assert world.subscribers.read(found) == subscriber
+    assert (subscriber in world.journal.read(record.order.order_id).subscribers) is (page == 0)
+    assert world.subscribers.find("nobody") is None
+
+
+def test_nobody_joins_an_unknown_order(world: World) -> None:
     with pytest.raises(UnknownOrder):
-        kept.joined(kept.new())
-    subscriber = kept.joined(record)
-    claim = kept.journal.claim(record.order.order_id)
-    assert claim.record.subscribers == (subscriber,)
-    claim = kept.journal.append(claim, kept.routed(claim.record))
-    assert not kept.subscribers.hand_over(subscriber, through=1)
-    assert not kept.subscribers.hand_over(subscriber, through=3)
-    assert kept.watched(record) == (subscriber,)
-    assert kept.subscribers.hand_over(subscriber, through=2)
+        world.subscribers.join(Subscriber(uuid4(), "connection", world.now()))
+    assert world.subscribers.find("connection") is None
+
+
+@on_each_page
+def test_a_handover_holds_only_after_the_last_event(world: World, page: int) -> None:
+    claim = world.claimed(full_pages=page)
+    subscriber = world.joined(claim.record)
+    claim, seen = world.fanned_out(claim)
+    assert subscriber in seen
+    assert not world.subscribers.hand_over(subscriber, through=1)
+    assert page or not world.subscribers.hand_over(subscriber, through=3)  # which there is not yet
+    assert world.subscribers.read(subscriber) == subscriber
+    assert world.subscribers.hand_over(subscriber, through=2)
     live = replace(subscriber, sent_through=2, live_after=2)
-    assert kept.subscribers.read(subscriber) == live
-    assert kept.journal.append(claim, kept.routed(claim.record)).record.subscribers == (live,)
+    assert world.subscribers.read(subscriber) == live
+    assert live in world.fanned_out(claim)[1]
 
 
-def test_who_is_taken_back_is_of_another_generation(kept: Kept) -> None:
-    """Who was asked to bring the earlier one up to date can't hand it over any more."""
-    record = kept.created()
-    one, other = kept.joined(record, "one"), kept.joined(record, "other", sent_through=1)
-    assert kept.subscribers.hand_over(one, through=1)
-    taken = kept.subscribers.take_back([replace(one, sent_through=0), replace(other, sent_through=1)])
-    assert taken == [replace(one, generation=2), replace(other, sent_through=1, generation=2)]
-    assert not kept.subscribers.hand_over(one, through=1)
-    assert kept.subscribers.hand_over(taken[0], through=1)
-    assert kept.subscribers.take_back([]) == []
+@on_each_page
+def test_a_subscriber_taken_back_is_handed_over_by_its_generation(world: World, page: int) -> None:
+    record = world.created(full_pages=page)
+    one, other = world.joined(record), world.joined(record, "other", sent_through=1)
+    assert world.subscribers.hand_over(one, through=1)
+    taken = world.subscribers.take_back([one, other])
+    assert taken == [replace(one, generation=2), replace(other, generation=2)]
+    assert not world.subscribers.hand_over(one, through=1)
+    assert [world.subscribers.read(each) for each in (one, other)] == taken
+    assert world.subscribers.hand_over(taken[0], through=1)
+    assert world.subscribers.take_back([replace(one, sent_through=1)]) == [replace(one, sent_through=1, generation=3)]
+    assert world.subscribers.take_back([]) == []
 
 
-@pytest.mark.parametrize("page", [0, 1])
-def test_who_has_left_is_not_brought_back(kept: Kept, page: int) -> None:
-    """By none of the calls; leaving twice is no error, nor is it without an order."""
-    record = kept.created()
-    names = [f"{number}" for number in range(PAGE_SIZE * page + 2)]
-    staying, leaving = [kept.joined(record, name) for name in names][-2:]
-    assert (staying.page, leaving.page) == (page, page)
+@on_each_page
+def test_who_has_left_is_not_brought_back(world: World, page: int) -> None:
+    record = world.created(full_pages=page)
+    staying, leaving = world.joined(record, "staying"), world.joined(record, "leaving")
     for _ in range(2):
-        kept.subscribers.leave(leaving)
-        assert kept.subscribers.find(leaving.connection_id) is None
-        assert kept.subscribers.read(leaving) is None
-        assert not kept.subscribers.hand_over(leaving, through=1)
-        assert kept.subscribers.take_back([leaving]) == []
-    assert kept.subscribers.take_back([leaving, staying]) == [replace(staying, generation=2)]
-
-    elsewhere = replace(leaving, order_id=uuid4())
-    assert kept.subscribers.read(elsewhere) is None
-    assert not kept.subscribers.hand_over(elsewhere, through=1)
-    assert kept.subscribers.take_back([elsewhere]) == []
-    kept.subscribers.leave(elsewhere)
+        world.subscribers.leave(leaving)
+        assert world.subscribers.find("leaving") is None
+        assert world.subscribers.read(leaving) is None
+        assert not world.subscribers.hand_over(leaving, through=1)
+        assert world.subscribers.take_back([leaving]) == []
+    assert world.subscribers.find("staying")
+    assert world.subscribers.take_back([leaving, staying]) == [replace(staying, generation=2)]
 
 
-def test_further_pages(kept: Kept) -> None:
-    """Whoever finds page 0 full goes to the next; the order is crowded from then on, and page 0 the same as before."""
-    record = kept.created()
-    claim = kept.journal.claim(record.order.order_id)
-    first = [kept.joined(record, f"{number}") for number in range(PAGE_SIZE)]
-    claim = kept.journal.append(claim, kept.routed(claim.record))
+@on_each_page
+def test_nothing_is_made_for_a_subscriber_without_an_order(world: World, page: int) -> None:
+    stranger = Subscriber(uuid4(), "stranger", world.now(), page=page)
+    assert world.subscribers.read(stranger) is None
+    assert not world.subscribers.hand_over(stranger, through=1)
+    assert world.subscribers.take_back([stranger]) == []
+    assert world.subscribers.fan_out(stranger.order_id, 1) == ()
+    world.subscribers.leave(stranger)
+    assert world.subscribers.read(stranger) is None
+    with pytest.raises(UnknownOrder):
+        world.journal.read(stranger.order_id)
+
+
+def test_an_order_is_crowded_once_a_further_page_is_used(world: World) -> None:
+    claim = world.claimed()
+    first = [world.joined(claim.record, f"{number}") for number in range(PAGE_SIZE)]
+    claim = world.appended(claim)
     assert not claim.record.crowded
-    further = kept.joined(record, "further", sent_through=1)
-    assert {one.page for one in first} == {0}
-    assert further.page == 1
-    claim = kept.journal.append(claim, kept.routed(claim.record))
+    assert world.subscribers.fan_out(claim.record.order.order_id, 2) == ()
+    assert world.joined(claim.record).page == 1
+    claim = world.appended(claim)
     assert claim.record.crowded
-    assert kept.journal.read(record.order.order_id).crowded
-    assert {one.connection_id for one in claim.record.subscribers} == {one.connection_id for one in first}
-    found = kept.subscribers.find("further")
-    assert found is not None
-    assert (found.order_id, found.page) == (record.order.order_id, 1)
-    assert kept.subscribers.read(found) == further
+    assert world.journal.read(claim.record.order.order_id).crowded
+    assert set(claim.record.subscribers) == set(first)
 
 
-def test_a_full_order(kept: Kept) -> None:
-    """Refuses who comes next, and writes nothing, until somebody leaves."""
-    record = kept.created()
-    most = PAGE_SIZE * _PAGES
-    everybody = [kept.joined(record, f"{number}") for number in range(most)]
-    assert sorted(one.page for one in everybody) == sorted(number % _PAGES for number in range(most))
+def test_a_full_order_refuses_until_somebody_leaves(world: World) -> None:
+    record = world.created()
+    everybody = [world.joined(record, f"{number}") for number in range(PAGE_SIZE * PAGES)]
+    assert [one.page for one in everybody] == [number // PAGE_SIZE for number in range(PAGE_SIZE * PAGES)]
     with pytest.raises(TooManySubscribers):
-        kept.joined(record, "one too many")
-    assert kept.subscribers.find("one too many") is None
-    kept.subscribers.leave(everybody[30])
-    assert kept.joined(record, "in time").page == everybody[30].page
+        world.joined(record, "one too many")
+    assert world.subscribers.find("one too many") is None
+    world.subscribers.leave(everybody[4])
+    assert world.joined(record, "in time").page == 1
 
 
-def test_a_page_is_turned(kept: Kept) -> None:
-    """From then on nobody is handed over there who has not had the event; who was there before is returned."""
-    record = kept.created()
-    for number in range(PAGE_SIZE):
-        kept.joined(record, f"{number}")
-    order_id, further = record.order.order_id, kept.joined(record, "further")
-    assert kept.subscribers.hand_over(further, through=1)
-    live = replace(further, sent_through=1, live_after=1)
-    assert kept.subscribers.fan_out(order_id, 3) == (live,)
-    assert kept.subscribers.fan_out(order_id, 3) == (live,)
-    assert kept.subscribers.fan_out(order_id, 2) == (live,)
-    (back,) = kept.subscribers.take_back([live])
-    assert not kept.subscribers.hand_over(back, through=2)
-    assert kept.subscribers.read(back) == back
-    assert kept.subscribers.hand_over(back, through=3)
-    assert kept.subscribers.take_back([back])
-    assert not kept.subscribers.hand_over(back, through=4)
-    assert kept.subscribers.fan_out(uuid4(), 1) == ()
+def test_a_fan_out_marks_every_page_but_the_orders_own(world: World) -> None:
+    claim = world.appended(world.claimed(full_pages=1))
+    order_id = claim.record.order.order_id
+    one, *others = (world.joined(claim.record, f"{number}") for number in range(PAGE_SIZE + 1))
+    assert world.subscribers.hand_over(one, through=1)  # event 2 is appended, but not fanned out
+    live = replace(one, sent_through=1, live_after=1)
+    for sequence in (3, 3, 2):  # repeated, and late
+        assert set(world.subscribers.fan_out(order_id, sequence)) == {live, *others}
+    assert [other.page for other in others] == [1, 1, 2]
+    for other in others:
+        assert not world.subscribers.hand_over(other, through=2)
+        assert world.subscribers.hand_over(other, through=3)
+    assert world.journal.read(order_id).sequence == 2
 
 
-# --- the queue, and time ----------------------------------------------------------------------------------------------
+# --- every service ----------------------------------------------------------------------------------------------------
 
 
-def test_a_message_names_its_order(kept: Kept) -> None:
-    """And may have a delay, of 15 minutes at the most."""
+def test_a_message_names_its_order_and_may_be_delayed(world: World) -> None:
     order_id = uuid4()
-    kept.queue.send(order_id)
-    assert kept.queued() == [order_id]
-    kept.queue.send(order_id, delay_seconds=900)
+    world.queue.send(uuid4(), delay_seconds=900)
+    world.queue.send(order_id)
+    assert world.queued() == [order_id]
 
 
-def test_no_call_begins_that_can_not_end_in_time(kept: Kept) -> None:
-    """It raises OutOfTime, and nothing has happened."""
-    record = kept.created()
-    subscriber = kept.joined(record)
-    claim = kept.journal.claim(record.order.order_id)
+def every_call(world: World, claim: Claim) -> list[tuple[str, Callable[[], object]]]:
+    """Each call of the journal, the queue and the subscribers, and what its refusal names."""
+    order_id, keyed, subscribers = claim.record.order.order_id, world.new(client_order_id="mine"), world.subscribers
+    calls: list[tuple[str, Callable[[], object]]] = [
+        ("journal", world.created),
+        ("journal", lambda: world.journal.create(keyed, "as asked")),
+        ("journal", lambda: world.journal.read(order_id)),
+        ("journal", lambda: world.journal.withdraw(order_id)),
+        ("journal", lambda: world.journal.claim(order_id)),
+        ("journal", lambda: world.appended(claim)),
+        ("journal", lambda: world.journal.release(claim)),
+        ("queue", lambda: world.queue.send(order_id)),
+        ("connections|subscribers", lambda: subscribers.find("connection")),
+        ("pages|subscribers", lambda: subscribers.fan_out(order_id, 1)),
+    ]
+    for page, service in enumerate(("journal|subscribers", "journal|pages|subscribers")):
+        one = Subscriber(order_id, "connection", world.now(), page=page)
+        calls += [
+            (service, partial(subscribers.join, one)),
+            (service, partial(subscribers.read, one)),
+            (service, partial(subscribers.hand_over, one, 1)),
+            (service, partial(subscribers.take_back, [one])),
+            (service, partial(subscribers.leave, one)),
+        ]
+    return calls
+
+
+def test_no_call_begins_that_may_outlast_the_invocation(world: World) -> None:
+    claim = world.claimed()
     with invocation(lambda: 4.9):
-        for call in (
-            lambda: kept.created(),
-            lambda: kept.created(client_order_id="mine"),
-            lambda: kept.journal.read(record.order.order_id),
-            lambda: kept.journal.withdraw(record.order.order_id),
-            lambda: kept.journal.claim(record.order.order_id),
-            lambda: kept.journal.append(claim, kept.routed(claim.record)),
-            lambda: kept.journal.release(claim),
-            lambda: kept.joined(record, "another"),
-            lambda: kept.subscribers.find("connection"),
-            lambda: kept.subscribers.read(subscriber),
-            lambda: kept.subscribers.hand_over(subscriber, 1),
-            lambda: kept.subscribers.fan_out(record.order.order_id, 1),
-            lambda: kept.subscribers.take_back([subscriber]),
-            lambda: kept.subscribers.leave(subscriber),
-            lambda: kept.queue.send(record.order.order_id),
-        ):
-            with pytest.raises(OutOfTime):
+        for service, call in every_call(world, claim):
+            with pytest.raises(OutOfTime, match=service):
                 call()
-    assert kept.watched(record) == (subscriber,)
-    assert kept.queued() == []
+    assert world.appended(claim).record.subscribers == ()
+    assert world.subscribers.find("connection") is None
+    assert world.queued() == []
+
+
+def test_a_call_to_an_unavailable_service_names_it(world: World) -> None:
+    claim = world.claimed()
+    world.stop()
+    for service, call in every_call(world, claim):
+        with pytest.raises(ServiceUnavailable, match=service):
+            call()
 
 
 # --- the chain --------------------------------------------------------------------------------------------------------
 
-LANDED = Landed(Decimal(1489), Decimal("148.9"))
+LANDED = Landed(Decimal("1489.000001"), Decimal("148.9000001"))
 
 
-def signed(kept: Kept, attempt: int = 1, order_id: UUID | None = None) -> Transaction:
+def signed(world: World, attempt: int = 1, order_id: UUID | None = None, **changes: Any) -> Transaction:
     """A transaction that is valid for ten seconds from now."""
-    return a_transaction(
-        an_order(order_id=order_id or UUID(int=1)), attempt, valid_until=kept.now() + timedelta(seconds=10)
-    )
+    valid_until = world.now() + timedelta(seconds=10)
+    return a_transaction(an_order(order_id=order_id or uuid4()), attempt, valid_until=valid_until, **changes)
 
 
-def lands(kept: Kept, after: float = 2.0, amount_out: Decimal = LANDED.amount_out) -> Execution:
+def lands(world: World, after: float = 2.0, amount_out: Decimal = LANDED.amount_out) -> Execution:
     """What it gives, so many seconds from now."""
-    return Execution(kept.now() + timedelta(seconds=after), amount_out, LANDED.executed_price)
+    return Execution(world.now() + timedelta(seconds=after), amount_out, LANDED.executed_price)
 
 
-def in_flight(found: Sent | Ended | NotFound) -> Sent:
-    """What must not have ended."""
-    assert isinstance(found, Sent)
-    return found
+def sent(world: World, transaction: Transaction, execution: Execution | None = None) -> Sent:
+    """A transaction that is taken, and has not ended."""
+    taken = world.chain.send(transaction, execution or lands(world), world.now())
+    assert isinstance(taken, Sent)
+    assert world.chain.look_up(transaction.tx_hash) == taken
+    return taken
 
 
-def test_a_transaction_is_sent_once_and_lands_once(kept: Kept) -> None:
-    """Whoever sends it again, or looks, or wants it dead, finds it landed."""
-    transaction, chain = signed(kept), kept.chain
+def test_a_transaction_is_taken_once_and_lands_once_to_the_last_digit(world: World) -> None:
+    transaction, chain = signed(world), world.chain
     assert chain.look_up(transaction.tx_hash) == NotFound()
-    sent = in_flight(chain.send(transaction, lands(kept), kept.now()))
-    assert sent.lands_at is not None
-    assert abs(sent.lands_at - kept.now() - timedelta(seconds=2)) < timedelta(milliseconds=1)
-    assert in_flight(chain.look_up(transaction.tx_hash)).ends_as == sent.ends_as == "landed"
-    assert isinstance(chain.send(transaction, lands(kept), kept.now()), Sent)
-    assert chain.land(sent) == chain.land(sent) == LANDED
-    assert chain.look_up(transaction.tx_hash) == LANDED
-    assert chain.send(transaction, lands(kept), kept.now()) == LANDED
-    kept.now.wait(11)
-    assert chain.declare_dead(transaction, kept.now()) == LANDED
+    taken = sent(world, transaction)
+    assert taken.lands_at
+    assert abs(taken.lands_at - world.now() - timedelta(seconds=2)) < timedelta(milliseconds=1)
+    assert chain.send(transaction, lands(world, 3.0, Decimal(2000)), world.now()) == taken
+    assert chain.land(taken) == chain.land(taken) == LANDED
+    for after_seconds in (0, 11):
+        world.now.wait(after_seconds)
+        assert chain.look_up(transaction.tx_hash) == LANDED
+        assert chain.send(transaction, lands(world), world.now()) == LANDED
+        assert chain.declare_dead(transaction, world.now()) == LANDED
 
 
-def test_one_transaction_of_an_order_can_land(kept: Kept) -> None:
-    """Another one is not taken while it can; other orders' are."""
-    first, second, others = signed(kept), signed(kept, 2), signed(kept, order_id=UUID(int=2))
-    in_flight(kept.chain.send(first, lands(kept), kept.now()))
-    assert kept.chain.send(second, lands(kept), kept.now()) == NotFound()
-    in_flight(kept.chain.send(others, lands(kept), kept.now()))
+def test_an_order_has_one_transaction_that_can_land(world: World) -> None:
+    first = signed(world)
+    second = signed(world, 2, first.order_id)
+    taken = sent(world, first)
+    for _ in range(2):  # before and after the first one has landed
+        assert world.chain.send(second, lands(world), world.now()) == NotFound()
+        assert world.chain.look_up(second.tx_hash) == NotFound()
+        world.chain.land(taken)
+    assert world.chain.land(sent(world, signed(world))) == LANDED  # another order's
 
 
-def test_nothing_dies_while_it_is_valid(kept: Kept) -> None:
-    """Seen or not; afterwards it is dead for ever, and its order free for another one."""
-    for seen in (True, False):
-        transaction, chain = signed(kept, order_id=uuid4()), kept.chain
-        if seen:
-            assert in_flight(chain.send(transaction, lands(kept, 30.0), kept.now())).lands_at is None
-        kept.now.wait(10)
-        assert chain.declare_dead(transaction, kept.now()) == InFlight()
-        kept.now.wait(0.001)
-        assert chain.declare_dead(transaction, kept.now()) == chain.declare_dead(transaction, kept.now()) == Dropped()
-        assert chain.look_up(transaction.tx_hash) == Dropped()
-        assert chain.send(transaction, lands(kept), kept.now()) == Dropped()
-        following = signed(kept, 2, transaction.order_id)
-        in_flight(chain.send(following, lands(kept), kept.now()))
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_transaction_dies_only_after_its_validity_and_for_ever(world: World, seen: bool) -> None:
+    transaction, chain, slow_clock = signed(world), world.chain, world.now()
+    taken = sent(world, transaction, lands(world, 30.0)) if seen else None
+    before = chain.look_up(transaction.tx_hash)
+    for after_seconds in (0, 10):
+        world.now.wait(after_seconds)
+        assert chain.declare_dead(transaction, world.now()) == InFlight()
+        assert chain.look_up(transaction.tx_hash) == before
+    world.now.wait(0.001)
+    assert chain.declare_dead(transaction, world.now()) == chain.declare_dead(transaction, world.now()) == Dropped()
+    assert chain.look_up(transaction.tx_hash) == Dropped()
+    for now in (world.now(), slow_clock):
+        assert chain.send(transaction, lands(world), now) == Dropped()
+    if taken:
+        assert taken.lands_at is None
+        assert chain.land(taken) == Dropped()
+    assert chain.land(sent(world, signed(world, 2, transaction.order_id))) == LANDED
 
 
-def test_what_is_no_longer_valid_is_not_taken(kept: Kept) -> None:
-    """It does not land any more."""
-    transaction = signed(kept)
-    kept.now.wait(10.001)
-    assert kept.chain.send(transaction, lands(kept), kept.now()) == NotFound()
-    assert kept.chain.declare_dead(transaction, kept.now()) == Dropped()
+def test_a_refused_death_leaves_the_transaction_free_to_land(world: World) -> None:
+    unseen, in_flight = signed(world), signed(world)
+    taken = sent(world, in_flight)
+    for transaction in (unseen, in_flight):
+        assert world.chain.declare_dead(transaction, world.now()) == InFlight()
+    assert world.chain.land(taken) == world.chain.land(sent(world, unseen)) == LANDED
 
 
-def test_a_transaction_without_a_validity(kept: Kept) -> None:
-    """An earlier release journaled it: its validity is over."""
+def test_a_transaction_is_taken_until_its_validity_has_passed(world: World) -> None:
+    last, late = signed(world), signed(world)
+    world.now.wait(10)
+    assert sent(world, last, lands(world, 0.0)).lands_at
+    world.now.wait(0.001)
+    assert world.chain.send(late, lands(world), world.now()) == world.chain.look_up(late.tx_hash) == NotFound()
+    assert world.chain.declare_dead(late, world.now()) == Dropped()
+
+
+def test_a_transaction_of_a_release_without_validity_is_not_taken(world: World) -> None:
     transaction = a_transaction(an_order())
-    assert kept.chain.send(transaction, lands(kept), kept.now()) == NotFound()
-    assert kept.chain.declare_dead(transaction, kept.now()) == Dropped()
+    assert world.chain.send(transaction, lands(world), world.now()) == NotFound()
+    assert world.chain.declare_dead(transaction, world.now()) == Dropped()
 
 
-def test_what_is_due_can_not_be_declared_dead(kept: Kept) -> None:
-    """Its time has come, though nobody has looked."""
-    transaction = signed(kept)
-    in_flight(kept.chain.send(transaction, lands(kept, 10.0), kept.now()))
-    kept.now.wait(11)
-    assert kept.chain.declare_dead(transaction, kept.now()) == LANDED
+@pytest.mark.parametrize("after_seconds", [10, 11])
+def test_a_transaction_whose_time_has_come_lands_instead_of_dying(world: World, after_seconds: int) -> None:
+    transaction = signed(world)
+    sent(world, transaction, lands(world, 10.0))
+    world.now.wait(after_seconds)
+    assert world.chain.declare_dead(transaction, world.now()) == LANDED
+    assert world.chain.look_up(transaction.tx_hash) == LANDED
 
 
-@pytest.mark.parametrize("amount_out", [Decimal("1482.549999"), Decimal(0)])
-def test_a_transaction_may_revert(kept: Kept, amount_out: Decimal) -> None:
-    """It is on the chain, and has swapped nothing."""
-    transaction = signed(kept)
-    sent = in_flight(kept.chain.send(transaction, lands(kept, amount_out=amount_out), kept.now()))
-    reverted = kept.chain.land(sent)
-    assert isinstance(reverted, Reverted)
-    assert reverted.code is FailureCode.SLIPPAGE_EXCEEDED
-    assert kept.chain.declare_dead(transaction, kept.now()) == kept.chain.look_up(transaction.tx_hash) == reverted
+@pytest.mark.parametrize(
+    ("amount_out", "floor", "reason"),
+    [
+        ("1482.549999", "1482.55", "the swap would give 1482.549999 USDC, less than minAmountOut 1482.55"),
+        ("0", "0", "the swap would give no USDC"),
+    ],
+)
+def test_a_swap_below_its_floor_reverts_and_says_why(world: World, amount_out: str, floor: str, reason: str) -> None:
+    transaction = signed(world, min_amount_out=Decimal(floor))
+    reverted = world.chain.land(sent(world, transaction, lands(world, amount_out=Decimal(amount_out))))
+    assert reverted == Reverted(reason, FailureCode.SLIPPAGE_EXCEEDED)
+    world.now.wait(11)
+    assert world.chain.declare_dead(transaction, world.now()) == reverted
+    assert world.chain.look_up(transaction.tx_hash) == reverted

@@ -12,7 +12,7 @@ from tests.doubles import platform
 from tests.doubles.gate import Gate, Mode, Service, planned
 from tests.doubles.pool import VirtualPool
 from tests.doubles.timeline import Killed, Timeline
-from tests.template.reading import functions, on_aws, template
+from tests.template.reading import functions, on_aws, resources, template
 
 
 @pytest.fixture
@@ -106,13 +106,11 @@ def test_what_goes_round_in_circles_is_told(timeline: Timeline) -> None:
 
 
 def test_the_platform_is_the_templates() -> None:
-    resources = template()["Resources"]
-    times = {
-        folder: on_aws(resources[name]["Properties"]).get("Timeout") or template()["Globals"]["Function"].get("Timeout")
-        for folder, name in functions().items()
-    }
+    found, queues = resources("AWS::Serverless::Function"), resources("AWS::SQS::Queue")
+    usual = template()["Globals"]["Function"]["Timeout"]
+    times = {folder: on_aws(found[name]["Properties"]).get("Timeout", usual) for folder, name in functions().items()}
     assert {folder: times[folder] for folder in platform.FUNCTIONS} == platform.FUNCTIONS
-    orders, dead = (resources[name]["Properties"] for name in ("OrdersQueue", "DeadLettersQueue"))
+    orders, dead = (queues[name]["Properties"] for name in ("OrdersQueue", "DeadLettersQueue"))
     assert orders["VisibilityTimeout"] == platform.VISIBILITY_SECONDS
     assert orders["RedrivePolicy"]["maxReceiveCount"] == platform.MAX_RECEIVES
     assert dead["VisibilityTimeout"] == platform.DEAD_LETTER_SECONDS

@@ -9,7 +9,6 @@ from tests.doubles import lives
 from tests.doubles.services import Message, Socket
 from tests.simulation.deployment import PlannedPlatform
 from tests.simulation.plan import Era, OrderPlan, Post, Visit
-from tests.simulation.timeline import GreenTimeline
 
 _MOST_TRIES = 200
 _RETRY_SECONDS = 1.5
@@ -96,7 +95,7 @@ class Watcher:
         self.evidence = lives.Watcher(lives.Visit(name, 0.0))
         self._poster = poster
         self._platform = poster.platform
-        self._timeline: GreenTimeline = poster.timeline
+        self._timeline = poster.timeline
         self._name = name
         self._visits = list(visits)
         self._era = era

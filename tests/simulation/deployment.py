@@ -20,7 +20,7 @@ from tests.doubles.platform import FUNCTIONS, Letter, Platform
 from tests.doubles.services import Message, Socket
 from tests.doubles.timeline import Ended, Killed
 from tests.simulation.gate import PlannedGate
-from tests.simulation.noise import Noise
+from tests.simulation.noise import noise
 from tests.simulation.plan import Plan
 from tests.simulation.warm import Warm
 
@@ -76,9 +76,8 @@ class PlannedPlatform(Platform):
                 self.unforeseen.append(f"{name}: {fault!r}")
             ended(fault)
 
-        skew = (Noise(plan.seed, f"skew {name}")(0) * 2 - 1) * plan.skew if plan.skew else 0.0
-        run = timeline.start(limited, name, FUNCTIONS[function], over, environment, skew)
-        run.poison = poison
+        skew = (noise(plan.seed, f"skew {name}") * 2 - 1) * plan.skew if plan.skew else 0.0
+        timeline.start(limited, name, FUNCTIONS[function], over, environment, skew).poison = poison
 
     def _next(self, name: str) -> str:
         self.handled[name] += 1
@@ -86,10 +85,9 @@ class PlannedPlatform(Platform):
 
     def executor(self, posts: Pool | None = None, venues: Mapping[VenueName, Pool] | None = None) -> Executor:
         """On the pools of the execution environment, which outlive an invocation."""
-        thread = self.gate.timeline.thread
-        assert thread
-        assert isinstance(thread.run.environment, Warm)
-        return super().executor(thread.run.environment.posts, thread.run.environment.venues)
+        warm = self.gate.timeline.invocation.environment
+        assert isinstance(warm, Warm)
+        return super().executor(warm.posts, warm.venues)
 
     # --- what invocations are about ----------------------------------------------------------------------------------
 
@@ -108,9 +106,8 @@ class PlannedPlatform(Platform):
 
     def acknowledge(self, letter: Letter) -> None:
         """See `Platform.acknowledge`."""
-        self.gate.timeline.start(
-            partial(super().acknowledge, letter), self._next(f"delete {self.subject(letter.order_id)}")
-        )
+        name = self._next(f"delete {self.subject(letter.order_id)}")
+        self.gate.timeline.invoke(partial(super().acknowledge, letter), name=name)
 
     def work(self, function: str, letter: Letter) -> list[Any]:
         """See `Platform.work`. Without the batch around the order, for which Powertools takes as long as all calls."""
@@ -158,15 +155,16 @@ class PlannedPlatform(Platform):
     def pass_on(self, what: Letter | Subscriber, delay: float) -> None:
         """See `Platform.pass_on`. Some come late, some twice."""
         about = self.subject(what.order_id) if isinstance(what, Letter) else what.connection_id
-        noise, plan = Noise(self.plan.seed, self._next(f"to {about}")), self.plan
+        plan, name = self.plan, self._next(f"to {about}")
+        luck = partial(noise, plan.seed, name)
         calm = self.gate.timeline.seconds >= self.gate.calm_at
-        if not calm and noise(0) < plan.delays:
-            delay += noise(1) * _LATE_SECONDS
+        if not calm and luck(0) < plan.delays:
+            delay += luck(1) * _LATE_SECONDS
             self.odd["came late"] += 1
         super().pass_on(what, delay)
-        if not calm and noise(2) < plan.duplicates:
+        if not calm and luck(2) < plan.duplicates:
             self.odd["came twice"] += 1
-            super().pass_on(what, delay + noise(3) ** 2 * _LATE_SECONDS)
+            super().pass_on(what, delay + luck(3) ** 2 * _LATE_SECONDS)
 
     def _free_worker(self) -> None:
         self._busy -= 1

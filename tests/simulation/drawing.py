@@ -3,13 +3,12 @@
 import random
 from typing import Any
 
-from tests.doubles.gate import Service
+from tests.doubles.gate import Mode, Service
 from tests.simulation.plan import (
     Answer,
     Broadcast,
     Era,
     Fate,
-    Kind,
     OrderPlan,
     Plan,
     Post,
@@ -19,8 +18,8 @@ from tests.simulation.plan import (
 
 DAY = 86_400.0
 _KEY_DAYS = 30
-_WINDOWS = (Kind.REFUSED, Kind.REFUSED, Kind.HANG, Kind.LOST, Kind.HANG_AFTER, Kind.LATE, Kind.SLOW)
-_CRASHES = (Kind.CRASH_BEFORE, Kind.CRASH_AFTER)
+_WINDOWS = (Mode.FAIL_BEFORE, Mode.FAIL_BEFORE, Mode.HANG, Mode.FAIL_AFTER, Mode.HANG_AFTER, Mode.LATE, Mode.SLOW)
+_CRASHES = (Mode.KILL_BEFORE, Mode.KILL_AFTER)
 _TROUBLED = (*(one for one in Service if one is not Service.ACKNOWLEDGE), *[Service.HISTORY] * 3)
 _POISONED = (Service.JOURNAL, Service.QUOTES, Service.BUILDING, Service.CHAIN, Service.HISTORY)
 _BAD_QUOTES = tuple(one for one in Answer if one is not Answer.OK)
@@ -34,7 +33,7 @@ _HANDSHAKES = (0.0, 0.02, 0.02, 0.02, 0.05, 0.05, 0.05, 0.3, 0.3, 2.0, 5.0)  # s
 def draw(seed: int) -> Plan:
     """The plan of a seed: always the same."""
     dice = random.Random(f"simulation {seed}")
-    kinds = tuple(one for one in Kind if dice.random() < 0.7) or (Kind.CRASH_AFTER,)
+    kinds = tuple(one for one in Mode if dice.random() < 0.7) or (Mode.KILL_AFTER,)
     calm_at = dice.uniform(15, 165)  # a subscriber's third invocation of notify, after 180 s, finds everything well
     luck = dice.choice((0.0, 0.1, 0.3, 0.6))  # how much the venues do wrong
     skew = dice.choice((0.0, 0.0, 0.5, 1.0))

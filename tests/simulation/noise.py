@@ -8,12 +8,6 @@ _DICE = random.Random("noise")
 _NUMBERS = [_DICE.random() for _ in range(_SIZE)]
 
 
-class Noise:
-    """A sequence of numbers in [0, 1) for each name."""
-
-    def __init__(self, seed: int, name: str) -> None:
-        self._at = crc32(f"{seed}/{name}".encode())
-
-    def __call__(self, n: int) -> float:
-        """The n-th number."""
-        return _NUMBERS[(self._at + n * 40503) % _SIZE]
+def noise(seed: int, name: str, n: int = 0) -> float:
+    """The n-th number of a name, in [0, 1)."""
+    return _NUMBERS[(crc32(f"{seed}/{name}".encode()) + n * 40503) % _SIZE]

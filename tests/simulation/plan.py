@@ -5,28 +5,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tests.doubles.gate import Service
-
-
-class Kind(StrEnum):
-    """What can happen to one call to the outside."""
-
-    CRASH_BEFORE = "crash before"
-    CRASH_AFTER = "crash after"
-    REFUSED = "refused"  # throttled, or failed at once; nothing has happened
-    LOST = "answer lost"  # it happened, and the caller is told that it failed
-    HANG = "hangs"  # nothing happens, until the caller's limit
-    HANG_AFTER = "hangs after"  # it happened, but no answer comes until the caller's limit
-    LATE = "late"  # no answer until the caller's limit, and then it happens all the same
-    SLOW = "slow"  # it takes nearly the caller's limit
-    UNFORESEEN = "unforeseen"  # a venue raises something that is no error of the engine's
+from tests.doubles.gate import Mode, Service
 
 
 @dataclass(frozen=True)
 class Fault:
     """What happens to one call; `size` in [0, 1) says how late or how slow."""
 
-    kind: Kind
+    kind: Mode
     size: float = 0.5
 
 
@@ -38,7 +24,7 @@ class Window:
     """A service with one trouble for every call, or for some (`share`), while it lasts."""
 
     service: Service
-    kind: Kind
+    kind: Mode
     begins: float
     ends: float
     share: float = 1.0
@@ -152,7 +138,7 @@ class Plan:
     windows: tuple[Window, ...] = ()
     faults: Mapping[Place, Fault] | None = None
     rate: float = 0.0
-    kinds: tuple[Kind, ...] = ()
+    kinds: tuple[Mode, ...] = ()
     calm_at: float = 100.0
     workers: int = 3
     page_size: int = 2

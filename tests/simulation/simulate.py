@@ -17,7 +17,7 @@ from itertools import count
 
 from tests.doubles.platform import Parts
 from tests.simulation.drawing import draw
-from tests.simulation.quiet import quiet
+from tests.doubles.quiet import quiet
 from tests.simulation.simulation import Simulation
 from tests.simulation.story import judge, recorded, shrunk, tell, told
 from tests.simulation.tally import Tally

@@ -1,5 +1,6 @@
 """One world by its plan, from the first POST until nothing is left to do, and what the checker says of it."""
 
+import math
 import random
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,11 +15,11 @@ from tests.doubles.gate import Service
 from tests.doubles.lives import World
 from tests.doubles.platform import Parts
 from tests.doubles.tables import OrderItem, Tables
+from tests.doubles.timeline import Timeline
 from tests.simulation.clients import Poster, Watcher
 from tests.simulation.deployment import PlannedPlatform
 from tests.simulation.gate import PlannedGate
 from tests.simulation.plan import Plan
-from tests.simulation.timeline import GreenTimeline
 from tests.simulation.venue import PlannedMarket, PlannedVenue
 
 _BACK_OFF_SECONDS = 0.5  # before the second attempt, at the least (`Policy`)
@@ -44,7 +45,7 @@ class Simulation(World):
 
     def __init__(self, plan: Plan, parts: Parts | None = None, told: bool = False) -> None:
         self.plan = plan
-        timeline = GreenTimeline(plan.seed)
+        timeline = Timeline(enough=math.inf)
         self.gate = PlannedGate(timeline, plan=plan, lines=[] if told else None, calm_at=plan.calm_at)
         self.by_amount = {Decimal(str(order.body["amountIn"])): order for order in plan.orders}
         self.tables = RememberedTables(page_size=plan.page_size, pages=25)

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 
-from tests.doubles.gate import Service
-from tests.simulation.plan import Kind
+from tests.doubles.gate import Mode, Service
 from tests.simulation.simulation import Simulation
 
 
@@ -19,7 +18,7 @@ class Tally:
     seeds: int = 0
     lives: int = 0
     calls: int = 0
-    faults: Counter[tuple[Kind, Service]] = field(default_factory=Counter)
+    faults: Counter[tuple[Mode, Service]] = field(default_factory=Counter)
     moves: Counter[tuple[str, str]] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     pages: Counter[int] = field(default_factory=Counter)
@@ -72,7 +71,7 @@ class Tally:
     def table(self) -> Iterator[str]:
         """What was reached, as lines."""
         yield f"{'fault':14}" + "".join(f"{service:>12}" for service in Service)
-        for kind in Kind:
+        for kind in Mode:
             yield f"{kind:14}" + "".join(f"{self.faults[kind, service] or '-':>12}" for service in Service)
         yield "moves: " + ", ".join(f"{one} → {two} {many:,}" for (one, two), many in sorted(self.moves.items()))
         yield "ends: " + _listed(self.ends)

@@ -5,10 +5,11 @@ from dataclasses import replace
 from order_engine.domain.errors import FailureCode
 from order_engine.domain.lifecycle import OrderStatus
 
+from tests.doubles.gate import Mode
 from tests.simulation.drawing import draw
 from tests.simulation.gate import Line
-from tests.simulation.plan import Kind, Plan
-from tests.simulation.quiet import quiet
+from tests.simulation.plan import Plan
+from tests.doubles.quiet import quiet
 from tests.simulation.simulate import run_seeds
 from tests.simulation.simulation import Simulation
 from tests.simulation.story import judge, recorded, tell
@@ -24,7 +25,7 @@ def test_whole_lives_keep_every_promise(report: list[Tally]) -> None:
 
     report.append(tally)
     assert not tally.failed, f"replay with: SEED={min(tally.failed)} make simulate"
-    assert {kind for kind, _ in tally.faults} == set(Kind)
+    assert {kind for kind, _ in tally.faults} == set(Mode)
     assert set(OrderStatus) - {status for move in tally.moves for status in move} == set()
     assert set(FailureCode) - set(tally.ends) <= _RARE
     assert max(tally.pages) > 3

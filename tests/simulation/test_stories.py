@@ -2,15 +2,16 @@
 
 import pytest
 
-from tests.simulation.plan import Fate, Fault, Kind, OrderPlan, Place, Plan, Visit
-from tests.simulation.quiet import quiet
+from tests.doubles.gate import Mode
+from tests.simulation.plan import Fate, Fault, OrderPlan, Place, Plan, Visit
+from tests.doubles.quiet import quiet
 from tests.simulation.story import judge
 
 _BODY = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "10"}
 
 
 def _slow(name: str, *calls: int, size: float = 0.8) -> dict[Place, Fault]:
-    return {(name, call): Fault(Kind.SLOW, size) for call in calls}
+    return {(name, call): Fault(Mode.SLOW, size) for call in calls}
 
 
 def _world(faults: dict[Place, Fault], *visits: Visit, fates: tuple[Fate, ...] = ()) -> Plan:
@@ -32,8 +33,8 @@ STORIES = {
     # It raises the generation once more, after notify was asked for the one before, and nobody asks again.
     "a write that takes a viewer back takes effect after the order was closed": _world(
         {
-            ("route_execute o1 #1", 11): Fault(Kind.CRASH_AFTER),
-            ("route_execute o1 #2", 3): Fault(Kind.LATE, 0.2),
+            ("route_execute o1 #1", 11): Fault(Mode.KILL_AFTER),
+            ("route_execute o1 #2", 3): Fault(Mode.LATE, 0.2),
         },
         Visit(0.0, deaf=(35.0, 95.0)),
     ),

@@ -13,7 +13,7 @@ from tests.reliability.broken import (
     TurnsAllButOnePage,
 )
 from tests.simulation.drawing import draw
-from tests.simulation.quiet import quiet
+from tests.doubles.quiet import quiet
 from tests.simulation.story import judge, shrunk, tell
 from tests.simulation.venue import PlannedVenue
 

@@ -9,8 +9,7 @@ from order_engine.use_cases.publish import Publisher
 from order_engine.use_cases.venue_calls import VenueCalls
 
 from tests.doubles.pool import VirtualPool
-from tests.simulation.processes import Environment
-from tests.simulation.timeline import GreenTimeline
+from tests.doubles.timeline import Environment, Timeline
 
 
 def _size(pool: object) -> float:
@@ -31,7 +30,7 @@ VENUE_THREADS = min(_size(pool) for pool in _own(VenueCalls, "pools").values())
 class Warm(Environment):
     """An environment of a worker, with its pools."""
 
-    def __init__(self, timeline: GreenTimeline) -> None:
+    def __init__(self, timeline: Timeline) -> None:
         super().__init__()
         self.posts = VirtualPool(timeline, POSTING_THREADS)
         self.venues = {name: VirtualPool(timeline, VENUE_THREADS) for name in VenueName}

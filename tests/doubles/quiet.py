@@ -1,4 +1,4 @@
-"""Runs the engine without log lines and metrics, which would take most of a simulation's time."""
+"""Run the engine without log lines and metrics, which would take most of the time of many runs in process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
