@@ -1,8 +1,9 @@
 """Finds in the engine's source which calls to AWS each function can make, and on which setting's resource.
 
-A function's use cases call ports (`self.journal.claim`), the adapter behind a port calls a client
-(`self._dynamodb.update_item(TableName=self._table)`, or `self._dynamodb.update_item(**self._place(page))`, where that
-method names the table): both are read from the syntax tree, so that no scenario can be forgotten.
+A function's handler names its use case (`@entrypoint(Bootstrap.executor)`). The use case calls ports
+(`self.journal.claim`), and the adapter behind a port calls a client:
+`self._dynamodb.update_item(TableName=self._table)`, or `self._dynamodb.update_item(**self._place(page))`, where that
+method names the table. All of it is read from the syntax tree, so that no scenario can be forgotten.
 """
 
 import ast
@@ -13,19 +14,12 @@ from tests.template.reading import ROOT
 
 _PACKAGE = ROOT / "layers/common/python/order_engine"
 
-# What each function's use case is made of (see `order_engine.engine`).
-USE_CASES = {
-    "submit": ("Submission",),
-    "route_execute": ("Executor", "Publisher", "MockVenue"),
-    "dead_letters": ("Executor", "Publisher", "MockVenue"),
-    "ws_connect": ("Subscription",),
-    "notify": ("CatchUp",),
-}
+# The adapter behind each port, by the attribute that a use case has it as.
 ADAPTERS = {
     "journal": "DynamoJournal",
     "subscribers": "DynamoSubscribers",
     "sockets": "GatewaySockets",
-    "catch_ups": "LambdaCatchUps",
+    "notify_requests": "LambdaNotifyRequests",
     "queue": "SqsOrderQueue",
     "chain": "MockChain",
 }
@@ -38,7 +32,7 @@ SETTINGS = {
     ("DynamoSubscribers", "_journal_table"): "JOURNAL_TABLE",
     ("MockChain", "_table"): "CHAIN_TABLE",
     ("SqsOrderQueue", "_queue_url"): "ORDERS_QUEUE_URL",
-    ("LambdaCatchUps", "_function"): "NOTIFY_FUNCTION",
+    ("LambdaNotifyRequests", "_function"): "NOTIFY_FUNCTION",
     ("GatewaySockets", ""): "MANAGEMENT_ENDPOINT",
 }
 CLIENTS = {"_dynamodb", "_sqs", "_lambda", "_api"}
@@ -85,10 +79,27 @@ def _through_self(node: ast.AST) -> Iterator[tuple[str, str]]:
                 yield first, ""
 
 
+def _built_for(function: str) -> set[str]:
+    """The engine's classes that are built for a function: its handler names a method of `Bootstrap`
+    (`@entrypoint(Bootstrap.executor)`), and that method names them. Empty for a handler that names none."""
+    handler = ast.parse((ROOT / "functions" / function / "app.py").read_text())
+    methods = {
+        node.attr
+        for node in ast.walk(handler)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Bootstrap"
+    }
+    return {
+        node.id
+        for method in methods
+        for node in ast.walk(_classes()["Bootstrap"][method])
+        if isinstance(node, ast.Name) and node.id in _classes()
+    }
+
+
 def calls_of(function: str) -> set[Call]:
     """The calls that a function's use case can make."""
     found: set[Call] = set()
-    for name in USE_CASES[function]:
+    for name in _built_for(function):
         for method in _classes()[name].values():
             for port, asked in _through_self(method):
                 if port in ADAPTERS and asked:
@@ -116,7 +127,7 @@ def _operations_in(body: ast.FunctionDef) -> Iterator[tuple[str, ast.AST]]:
     for node in ast.walk(body):
         match node:
             case ast.Call(func=function, args=[*arguments]):
-                # Called at once, or handed to a function that calls it, such as `uncontended`.
+                # Called at once, or handed to a function that calls it, such as `retry_on_conflict`.
                 for called in (function, *arguments):
                     if (operation := _operation(called)) and operation != "transact_write_items":
                         yield operation, node

@@ -1,4 +1,4 @@
-"""Reads the template as the tests need it: resources, what an intrinsic function refers to, a function's policies."""
+"""Reads the templates as the tests need them: resources, what an intrinsic function refers to, a role's policies."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -11,15 +11,27 @@ ROOT = Path(__file__).parents[2]
 
 
 @cache
-def template() -> dict[str, Any]:
-    """The template as it is written, with its YAML aliases resolved."""
-    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+def template(path: str = "template.yaml") -> dict[str, Any]:
+    """A template as it is written, with its YAML aliases resolved; without a path, the engine's."""
+    parsed: dict[str, Any] = yaml_parse((ROOT / path).read_text())
     return parsed
 
 
+def nested_stacks() -> dict[str, dict[str, Any]]:
+    """The stacks nested in the engine's, as it declares them, by their logical names."""
+    declared: dict[str, dict[str, Any]] = template()["Resources"]
+    return {name: stack for name, stack in declared.items() if stack["Type"] == "AWS::CloudFormation::Stack"}
+
+
 def resources(kind: str) -> dict[str, dict[str, Any]]:
-    """The resources of a type, by their logical names."""
-    return {name: resource for name, resource in template()["Resources"].items() if resource["Type"] == kind}
+    """The resources of a type, of the engine's template and the ones nested in it, by their logical names."""
+    nested = [template(stack["Properties"]["TemplateURL"]) for stack in nested_stacks().values()]
+    return {
+        name: resource
+        for document in (template(), *nested)
+        for name, resource in document["Resources"].items()
+        if resource["Type"] == kind
+    }
 
 
 def functions() -> dict[str, str]:

@@ -1,9 +1,12 @@
-"""Every metric that the engine counts is listed for operators, and every one that is watched is counted."""
+"""Every metric that the engine counts is listed for operators, every one that is watched is counted, and every function
+is watched."""
 
 import json
 import re
+from collections.abc import Iterator
+from typing import Any
 
-from tests.template.reading import ROOT, resources, template
+from tests.template.reading import ROOT, functions, referred, resources, template
 
 _COUNTED = re.compile(r'\bcount(?:_by)?\(\s*"(\w+)"')
 _SOURCES = [*ROOT.glob("functions/*/*.py"), *ROOT.glob("layers/common/python/order_engine/**/*.py")]
@@ -15,11 +18,30 @@ def counted() -> set[str]:
     return {name for path in _SOURCES for name in _COUNTED.findall(path.read_text())}
 
 
-def dashboard() -> dict[str, object]:
-    """The dashboard's body, with names for what CloudFormation puts in."""
+def dashboard() -> dict[str, Any]:
+    """The dashboard's body; what CloudFormation puts in has the name that it is referred to by."""
     text = resources("AWS::CloudWatch::Dashboard")["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
-    body: dict[str, object] = json.loads(re.sub(r"\$\{(?!!)[^}]*\}", "x", text).replace("${!", "${"))
+    body: dict[str, Any] = json.loads(re.sub(r"\$\{(?!!)([^}]*)\}", r"\1", text).replace("${!", "${"))
     return body
+
+
+def functions_on_the_dashboard() -> set[tuple[str, str]]:
+    """The metrics of functions on the dashboard, each with its function."""
+    return {
+        (metric[1], metric[3])
+        for widget in dashboard()["widgets"]
+        for metric in widget["properties"].get("metrics", [])
+        if metric[0] == "AWS/Lambda"
+    }
+
+
+def metrics_of_alarms() -> Iterator[dict[str, Any]]:
+    """Every metric that an alarm is about, alone or in a sum."""
+    for alarm in resources("AWS::CloudWatch::Alarm").values():
+        properties = alarm["Properties"]
+        yield from (part["MetricStat"]["Metric"] for part in properties.get("Metrics", []) if "MetricStat" in part)
+        if "MetricName" in properties:
+            yield properties
 
 
 def watched() -> set[str]:
@@ -27,12 +49,28 @@ def watched() -> set[str]:
     text = json.dumps(dashboard())
     plain = set(re.findall(rf'\["{NAMESPACE}", "(\w+)"', text))
     searched = set(re.findall(r'MetricName=\\"(\w+)\\"', text))
-    alarms = [alarm["Properties"] for alarm in resources("AWS::CloudWatch::Alarm").values()]
-    return plain | searched | {alarm["MetricName"] for alarm in alarms if alarm.get("Namespace") == NAMESPACE}
+    in_alarms = {metric["MetricName"] for metric in metrics_of_alarms() if metric["Namespace"] == NAMESPACE}
+    return plain | searched | in_alarms
 
 
 def test_every_metric_is_on_the_dashboard_and_every_one_there_is_counted() -> None:
     assert watched() == counted()
+
+
+def test_every_function_has_alarms_and_is_on_the_dashboard() -> None:
+    # A migration that fails needs neither: the deploy that asked for it fails.
+    migrations = {referred(custom["Properties"]["ServiceToken"]) for custom in resources("Custom::Migration").values()}
+    expected = {
+        (metric, name) for name in functions().values() if name not in migrations for metric in ("Errors", "Throttles")
+    }
+    in_alarms = {
+        (metric["MetricName"], referred(metric["Dimensions"][0]["Value"]))
+        for metric in metrics_of_alarms()
+        if metric["Namespace"] == "AWS/Lambda"
+    }
+
+    assert expected - in_alarms == set()
+    assert expected - functions_on_the_dashboard() == set()
 
 
 def test_the_operations_guide_lists_every_metric() -> None:
@@ -46,12 +84,12 @@ def test_the_operations_guide_has_every_alarm() -> None:
     guide = (ROOT / "docs/operations.md").read_text()
     names = [alarm["Properties"]["AlarmName"]["Fn::Sub"] for alarm in resources("AWS::CloudWatch::Alarm").values()]
 
-    assert [name for name in names if f"### {name.removeprefix('${AWS::StackName}-')}\n" not in guide] == []
+    assert [name for name in names if f"### {name.removeprefix('${Service}-')}\n" not in guide] == []
 
 
 def test_the_dashboards_widgets_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
-    for widget in dashboard()["widgets"]:  # type: ignore[attr-defined]
+    for widget in dashboard()["widgets"]:
         cells = {
             (x, y)
             for x in range(widget["x"], widget["x"] + widget["width"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.template.calls import ADAPTERS, USE_CASES, calls_of, classes_that_call_aws
+from tests.template.calls import ADAPTERS, calls_of, classes_that_call_aws
 from tests.template.reading import (
     allowed,
     as_list,
@@ -16,29 +16,25 @@ from tests.template.reading import (
 )
 
 LOGS = {("logs:CreateLogStream", "FunctionsLog"), ("logs:PutLogEvents", "FunctionsLog")}
-TRACES = {("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")}
 POSTS = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${WebSocketApi}/live/POST/@connections/*"
-AS_WORKER = (
-    "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${Database.DbiResourceId}/order_worker"
-)
+DATABASE = "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${DatabaseStack.Outputs.ResourceId}"
 
 
 def needed(folder: str) -> set[tuple[str, str]]:
     """What a function has to be allowed: its calls, what Lambda does in its name, and its way to the database."""
     name = functions()[folder]
     environment = variables(name)
-    needs = LOGS | TRACES
-    if folder in USE_CASES:
-        for action, setting in calls_of(folder):
-            needs.add((action, POSTS if setting == "MANAGEMENT_ENDPOINT" else referred(environment[setting])))
+    needs = set(LOGS)
+    for action, setting in calls_of(folder):
+        needs.add((action, POSTS if setting == "MANAGEMENT_ENDPOINT" else referred(environment[setting])))
     for event in template()["Resources"][name]["Properties"].get("Events", {}).values():
         if event["Type"] == "SQS":
             queue = referred(event["Properties"]["Queue"])
             needs |= {(f"sqs:{call}", queue) for call in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")}
     if "DATABASE_USER" in environment:
-        needs.add(("rds-db:connect", AS_WORKER))
+        needs.add(("rds-db:connect", f"{DATABASE}/order_worker"))
     if "DATABASE_SECRET" in environment:
-        needs.add(("secretsmanager:GetSecretValue", "Database"))
+        needs.add(("secretsmanager:GetSecretValue", "DatabaseStack"))
     return needs
 
 
@@ -65,8 +61,7 @@ def test_no_policy_has_a_star_where_a_name_could_stand(folder: str) -> None:
     for statement in statements(functions()[folder]):
         assert statement["Effect"] == "Allow"
         assert not any("*" in action for action in as_list(statement["Action"]))
-        if {action.partition(":")[0] for action in as_list(statement["Action"])} != {"xray"}:
-            assert all(referred(resource) != "*" for resource in as_list(statement["Resource"]))
+        assert all(referred(resource) != "*" for resource in as_list(statement["Resource"]))
 
 
 @pytest.mark.parametrize("folder", sorted(functions()))
