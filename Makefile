@@ -32,7 +32,7 @@ invoke: $(READY) ## invoke a function in the foreground, for debuggers; FUNCTION
 	@$(BIN)/python -m local invoke $(FUNCTION) $(EVENT)
 
 test: $(READY) ## run every test; ARGS="tests/unit/test_routing.py -k floor" for some
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 2 --dist loadgroup)
 
 bench: $(READY) ## measure throughput and latencies (90 s; wants the machine for itself)
 	@$(BIN)/python tests/load/bench.py

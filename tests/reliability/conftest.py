@@ -1,6 +1,7 @@
-"""Quiet logs and metrics, and a summary of how much was tried."""
+"""Quiet logs and metrics, and a count of what was tried."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -9,14 +10,8 @@ from tests.reliability.tally import tried
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
+def _counted(record_property: Callable[[str, object], None]) -> Iterator[None]:
+    before = Counter(tried)
     with quiet():
         yield
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Report how many runs and schedules were tried."""
-    if tried:
-        terminalreporter.section("reliability: tried", sep="-")
-        for name, number in tried.items():
-            terminalreporter.write_line(f"{number:7,} {name}")
+    record_property("tried", dict(tried - before))

@@ -19,7 +19,7 @@ from tests.simulation.plan import Fault, Place, Plan
 R = TypeVar("R")
 
 VENUES = tuple(one for one in Service if one.is_a_venues)
-VENUE_SECONDS = 2.0  # the executor's limit for a venue's call (`Policy`)
+VENUE_SECONDS = limits.VENUE
 HUNG_SECONDS = 120.0  # after which a venue's call that hangs fails, long after everybody has given it up
 _LATER_SECONDS = 60.0  # what is late takes effect within
 _TYPICAL_SECONDS = 0.02  # what a call takes

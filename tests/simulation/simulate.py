@@ -16,8 +16,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from itertools import count
 
 from tests.doubles.platform import Parts
-from tests.simulation.drawing import draw
 from tests.doubles.quiet import quiet
+from tests.simulation.drawing import draw
 from tests.simulation.simulation import Simulation
 from tests.simulation.story import judge, recorded, shrunk, tell, told
 from tests.simulation.tally import Tally

@@ -1,29 +1,29 @@
 """A short simulation with fixed seeds; `make simulate` runs a long one, with any."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from order_engine.domain.errors import FailureCode
 from order_engine.domain.lifecycle import OrderStatus
 
 from tests.doubles.gate import Mode
+from tests.doubles.quiet import quiet
 from tests.simulation.drawing import draw
 from tests.simulation.gate import Line
 from tests.simulation.plan import Plan
-from tests.doubles.quiet import quiet
 from tests.simulation.simulate import run_seeds
 from tests.simulation.simulation import Simulation
 from tests.simulation.story import judge, recorded, tell
-from tests.simulation.tally import Tally
 
 SEEDS = 120
 _RARE = {FailureCode.INTERNAL_ERROR, FailureCode.SETTLEMENT_MISMATCH, FailureCode.TRANSACTION_REVERTED}
 
 
-def test_whole_lives_keep_every_promise(report: list[Tally]) -> None:
+def test_whole_lives_keep_every_promise(record_property: Callable[[str, object], None]) -> None:
     """And the seeds reach what they are for."""
     tally = run_seeds(0, SEEDS)
 
-    report.append(tally)
+    record_property("told", ["simulation", tally.summary(), *tally.table()])
     assert not tally.failed, f"replay with: SEED={min(tally.failed)} make simulate"
     assert {kind for kind, _ in tally.faults} == set(Mode)
     assert set(OrderStatus) - {status for move in tally.moves for status in move} == set()

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.doubles.gate import Mode
-from tests.simulation.plan import Fate, Fault, OrderPlan, Place, Plan, Visit
 from tests.doubles.quiet import quiet
+from tests.simulation.plan import Fate, Fault, OrderPlan, Place, Plan, Visit
 from tests.simulation.story import judge
 
 _BODY = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "10"}

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.doubles.platform import Parts
+from tests.doubles.quiet import quiet
 from tests.reliability.broken import (
     ForgetsTheRow,
     HandsOverBlindly,
@@ -13,7 +14,6 @@ from tests.reliability.broken import (
     TurnsAllButOnePage,
 )
 from tests.simulation.drawing import draw
-from tests.doubles.quiet import quiet
 from tests.simulation.story import judge, shrunk, tell
 from tests.simulation.venue import PlannedVenue
 
