@@ -1,8 +1,8 @@
 """A fault campaign on the real local stack: `python tests/chaos/campaign.py [--seconds 120] [--orders N] [--seed S]`.
 
 Orders arrive and are watched while workers are killed, PostgreSQL stops or hangs, what the functions call hangs, is
-late, cut or throttled, messages come twice, and venues fail. When everything is settled, or the time for that is over,
-the checker judges. `--recovery`, `--burst N` and `--variants` do something else instead. The exit code is 1 on a
+late, cut or throttled, messages are redelivered, and venues fail. When everything is settled, or the time for that is
+over, the checker judges. `--recovery`, `--burst N` and `--variants` do something else instead. The exit code is 1 on a
 breach, with the story of the order that it is about.
 """
 
@@ -16,10 +16,9 @@ from rich.console import Console
 
 from local.signals import interrupt_once
 from local.stack import LocalStack
-from tests.chaos import burst, plan, recovery, variants
-from tests.chaos.hosting import Timings
+from tests.chaos import measures, plan, variants
 from tests.chaos.report import found, judge, print_table
-from tests.chaos.running import run
+from tests.chaos.running import Timings, run, unhosted
 from tests.chaos.world import Terms
 
 VENUES = {
@@ -39,7 +38,7 @@ ORDERS_PER_SECOND = 4
 
 
 def main() -> int:
-    """What the command line asks for; answers the exit code."""
+    """Do what the command line asks for; return the exit code."""
     options = argparse.ArgumentParser(description="Faults on the real local stack, and an independent checker.")
     options.add_argument("--seconds", type=float, default=120, help="for how long orders arrive (default: 120)")
     options.add_argument("--orders", type=int, help=f"how many (default: {ORDERS_PER_SECOND} a second)")
@@ -50,27 +49,30 @@ def main() -> int:
     options.add_argument("--log", type=Path, help="where to keep the stack's log")
     given = options.parse_args()
     console = Console(soft_wrap=True, highlight=False)
-    parameters = {} if given.recovery else burst.VENUES if given.burst else {**VENUES, "VenueSeed": str(given.seed)}
     interrupt_once()
     if given.variants:
         return variants.all_caught(console, VENUES, TERMS)
-    with tempfile.TemporaryDirectory() as folder, LocalStack(Path(folder), port=0, parameters=parameters) as stack:
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(folder)
         try:
             if given.recovery:
-                return recovery.measure(stack, console)
+                with LocalStack(state, port=0) as stack:
+                    return measures.recovery(stack, console)
             if given.burst:
-                return burst.measure(stack, console, given.burst, given.seed)
-            orders = given.orders or int(given.seconds * ORDERS_PER_SECOND)
-            return _campaign(stack, console, given.seed, given.seconds, orders)
+                with LocalStack(state, port=0, parameters=measures.AT_ONCE) as stack:
+                    return measures.burst(stack, console, given.burst, given.seed)
+            with unhosted(state, {**VENUES, "VenueSeed": str(given.seed)}) as stack:
+                orders = given.orders or int(given.seconds * ORDERS_PER_SECOND)
+                return _campaign(stack, console, given.seed, given.seconds, orders)
         finally:
             if given.log:
-                shutil.copy(stack.log, given.log)
+                shutil.copy(state / "stack.log", given.log)
 
 
 def _campaign(stack: LocalStack, console: Console, seed: int, seconds: float, orders: int) -> int:
     console.print(f"seed {seed}: {orders} requests in {seconds:g} s; venues: {VENUES}")
     console.print(f"shorter than the template's, set by API for this run: {TIMINGS}")
-    outcome = run(stack, plan.draw(seed, seconds, orders), TIMINGS, console, terms=TERMS)
+    outcome = run(stack, plan.draw(seed, seconds, orders), TIMINGS, TERMS, console)
     results = {**found(outcome.world, stack.log), "handshakes that had to be repeated": outcome.handshakes_repeated}
     print_table(console, outcome.injected, results)
     console.print(f"settled {outcome.settled_seconds:.1f} s after the last fault")

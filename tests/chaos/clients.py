@@ -1,62 +1,153 @@
 """The campaign's clients: they send orders, repeat themselves, watch, and write down what they saw."""
 
 import asyncio
+import json
+import random
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from decimal import Decimal
 from functools import partial
+from math import inf
 from typing import Any
 
 import httpx
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from tests.chaos.backstage import Backstage
+from local.client import PATH
+from local.stack import LocalStack
 from tests.chaos.plan import Request, Visit
-from tests.chaos.posts import Poster
-from tests.chaos.visits import Visitor
-from tests.chaos.world import Message, Posted
+from tests.chaos.relay import Relay
+from tests.chaos.stores import Stores
+from tests.chaos.world import Message, Posted, Transcript
 
-_MOST_CONNECTIONS = 32
+# A client whose order was not accepted repeats it, and one with a clientOrderId also when it got no clear response.
+_TRIES = 100
+_PAUSE_SECONDS = 0.3
 _PATIENCE_SECONDS = 60.0  # for an order to be closed, or a crowd to be there
 _POLL_SECONDS = 0.25
+_HANDSHAKES = 10  # until a subscriber gives up; between them a pause, which doubles up to:
+_MOST_HANDSHAKE_PAUSE_SECONDS = 5.0
+_HANDSHAKES_AT_ONCE = 8  # the gateway takes them one by one, and one that waits for long is refused
+_HEARING_SECONDS = 1.0  # how soon a socket that has nothing to do notices the end of the run
+
+
+class Visitor:
+    def __init__(self) -> None:
+        self.transcripts: list[Transcript] = []
+        self.refused = 0  # handshakes that failed, and were tried again
+        self.coming = 0  # visits that are still to begin
+        self._over = False
+        self._shaking_hands = asyncio.Semaphore(_HANDSHAKES_AT_ONCE)
+
+    def end(self) -> None:
+        """Close every socket that is still open; what it has had by now was all it had time for."""
+        self._over = True
+
+    def unserved(self) -> int:
+        """Open sockets that have not had everything up to their order's final status, as far as is known."""
+        return sum(
+            not (one.left or one.broken or one.final or one.ended_before or one.mute) for one in self.transcripts
+        )
+
+    def served(self, order_id: str) -> int:
+        """Sockets of an order that have had something."""
+        return sum(one.order_id == order_id and bool(one.messages) for one in self.transcripts)
+
+    async def watch(self, order_id: str, url: str, visits: tuple[Visit, ...]) -> None:
+        """One subscriber: visits one after the other, each resumes after what the last one had."""
+        seen, ended = 0, False
+        self.coming += len(visits)
+        for visit in visits:
+            await asyncio.sleep(visit.delay)
+            transcript = Transcript(order_id, seen, ended, mute=visit.mute)
+            socket = await self._open(f"{url}&after={seen}" if seen else url)
+            self.coming -= 1
+            self.transcripts.append(transcript)
+            if socket is None:
+                transcript.left = self._over
+                transcript.broken = "" if self._over else "the handshake was refused, time and again"
+                continue
+            transcript.opened_at = time.time()
+            try:
+                await self._read(socket, transcript, visit)
+            except ConnectionClosed as cut:
+                transcript.broken = f"{cut}"
+            await socket.close()
+            seen, ended = transcript.seen, ended or transcript.final
+
+    async def _open(self, url: str) -> ClientConnection | None:
+        """A handshake that is refused because its function was killed is tried again."""
+        for tried in range(_HANDSHAKES):
+            if self._over:
+                break
+            try:
+                async with self._shaking_hands:
+                    return await connect(url, proxy=None, open_timeout=20, ping_interval=None)
+            except (InvalidHandshake, ConnectionClosed, OSError):
+                self.refused += 1
+            await asyncio.sleep(min(_PAUSE_SECONDS * 2**tried, _MOST_HANDSHAKE_PAUSE_SECONDS))
+        return None
+
+    async def _read(self, socket: ClientConnection, transcript: Transcript, visit: Visit) -> None:
+        """Write down what is received until the visit is over, or the run is."""
+        leaves_at = time.monotonic() + visit.linger if visit.mute else inf
+        while not self._over:
+            now, text = time.monotonic(), None
+            if now >= leaves_at or (visit.leave_after is not None and len(transcript.messages) >= visit.leave_after):
+                transcript.left = True
+                return
+            with suppress(TimeoutError):
+                text = await asyncio.wait_for(socket.recv(), min(_HEARING_SECONDS, leaves_at - now))
+                message = _parsed(text)
+                if "sequence" in message and "status" in message:
+                    transcript.messages.append((time.time(), message))
+                else:
+                    transcript.noise.append(str(text))
+            if visit.replay and transcript.messages and not transcript.replays:
+                transcript.replays.append(0)
+                await socket.send(json.dumps({"action": "replay", "after": 0}))
+            ended = transcript.final or (text is None and transcript.ended_before)
+            if ended and leaves_at == inf and not visit.to_the_end:
+                leaves_at = time.monotonic() + visit.linger
 
 
 class Clients:
     """All clients of one run, on an event loop in a thread of their own.
 
-    The requests' times count from `start`, or, with an opening, from `go`: it is sent at once and while no worker is
-    about, and `opened` is set when it has been accepted and its viewers are there. `posted` and `visitor.transcripts`
-    may be read while it runs; they only grow.
+    The requests' times count from `start`, or, with an opening, from `go`: it is sent at once and while no worker takes
+    orders, and `opened` is set when it has been accepted and its viewers are there. What they write down may be read
+    meanwhile; it only grows. With a relay they mute viewers, and hold requests back while the system is behind: load
+    beyond what this machine can do is another test.
     """
 
     def __init__(
         self,
-        http: str,
+        stack: LocalStack,
         requests: Sequence[Request],
-        at_once: int = _MOST_CONNECTIONS,
         opening: Sequence[Request] = (),
-        backstage: Backstage | None = None,
+        relay: Relay | None = None,
+        at_once: int = 32,
     ) -> None:
+        self.stores = Stores(stack)
         self.posted: list[Posted] = []
         self.visitor = Visitor()
         self.accepted: list[str] = []  # the orders, in the order of their acceptance
         self.diverted: list[str] = []
         self.crowded: list[str] = []
         self.opened, self.go, self.sent_all = threading.Event(), threading.Event(), threading.Event()
-        self._http = http
-        self._requests = requests
-        self._at_once = at_once
-        self._opening = opening
-        self._backstage = backstage
-        self._queue = asyncio.Lock()
+        self._requests, self._opening, self._relay, self._at_once = requests, opening, relay, at_once
+        self._http: httpx.AsyncClient
+        self._group: asyncio.TaskGroup
+        self._turn = asyncio.Lock()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="clients", daemon=True)
-
-    def start(self) -> None:
-        """Begins."""
-        self._thread.start()
+        self.start = self._thread.start
 
     def end(self, deadline_seconds: float = 60) -> None:
-        """Hangs up whoever is left, and raises what went wrong in the clients themselves, if anything did."""
+        """Close all sockets; raise what went wrong in the clients themselves, if anything did."""
         self.visitor.end()
         self.go.set()
         self._thread.join(deadline_seconds)
@@ -75,95 +166,112 @@ class Clients:
 
     async def _all(self) -> None:
         limits = httpx.Limits(max_connections=self._at_once, max_keepalive_connections=self._at_once)
-        timeout = httpx.Timeout(40, pool=None)
+        timeout, base = httpx.Timeout(40, pool=None), self.stores.stack.endpoints.http
         async with (
-            httpx.AsyncClient(base_url=self._http, limits=limits, timeout=timeout, trust_env=False) as http,
-            asyncio.TaskGroup() as group,
+            httpx.AsyncClient(base_url=base, limits=limits, timeout=timeout, trust_env=False) as self._http,
+            asyncio.TaskGroup() as self._group,
         ):
-            poster = Poster(http, self.posted)
             if self._opening:
-                await asyncio.gather(*(self._open(poster, group, request) for request in self._opening))
+                await asyncio.gather(*map(self._open, self._opening))
                 self.opened.set()
                 await asyncio.to_thread(self.go.wait)
             begun = time.monotonic()
-            sending = [group.create_task(self._request(poster, group, begun, request)) for request in self._requests]
-            if sending:
-                await asyncio.wait(sending)
+            await asyncio.gather(*(self._request(begun, request) for request in self._requests))
             self.sent_all.set()
 
-    async def _turn(self) -> None:
-        """Holds requests back while the system is behind: load beyond what this machine can do is another test."""
-        if backstage := self._backstage:
-            async with self._queue:
-                await _until(lambda: not backstage.behind())
-
-    async def _open(self, poster: Poster, group: asyncio.TaskGroup, request: Request) -> None:
-        """Sends an order of the opening. Its mute viewers come first, and posts to them hang before the others come."""
-        answer = await poster.insist(request.body)
+    async def _open(self, request: Request) -> None:
+        """Send an order of the opening. Posts to its mute viewers, which come first, hang before the others come."""
+        answer = await self._insist(request.body)
         if answer is None:
             return
         order_id = answer["orderId"]
         (self.diverted if request.diverted else self.crowded).append(order_id)
-        watching = [visits for visits in request.subscribers if not visits[0].mute]
         mute = [visits for visits in request.subscribers if visits[0].mute]
-        self._watch(group, answer, mute)
+        self._watch(answer, mute)
         await _until(lambda: self.visitor.served(order_id) >= len(mute))
-        if mute and self._backstage:
-            await asyncio.to_thread(self._backstage.mute, order_id)
-        self._watch(group, answer, watching)
+        if mute and self._relay:
+            self._relay.mute(await asyncio.to_thread(self.stores.connections, order_id))
+        self._watch(answer, [visits for visits in request.subscribers if not visits[0].mute])
         await _until(lambda: self.visitor.served(order_id) >= len(request.subscribers))
 
-    async def _request(self, poster: Poster, group: asyncio.TaskGroup, begun: float, request: Request) -> None:
+    async def _request(self, begun: float, request: Request) -> None:
         await asyncio.sleep(request.at - (time.monotonic() - begun))
-        await self._turn()
-
-        def later(delay: float, action: Callable[[], Coroutine[Any, Any, object]]) -> asyncio.Task[object]:
-            async def wait_and_act() -> object:
-                await asyncio.sleep(delay)
-                return await action()
-
-            return group.create_task(wait_and_act())
-
+        if self._relay:
+            async with self._turn:
+                await _until(lambda: not self.stores.behind())
         if not request.valid:
-            await poster.once(request.body, "refuse")
+            await self._post(request.body, "refuse")
             return
-        repeat = partial(poster.insist, request.body)
-        racing = [later(0, repeat) for delay in request.repeats if not delay]
+        repeat = partial(self._insist, request.body)
+        racing = [self._group.create_task(repeat()) for delay in request.repeats if not delay]
         answer = await repeat()
+        others = [_later(delay, repeat()) for delay in request.repeats if delay]
         if answer:
             self.accepted.append(answer["orderId"])
-            self._watch(group, answer, request.subscribers)
-        others = [later(delay, repeat) for delay in request.repeats if delay]
-        if answer and (conflict := request.conflict):
-            others.append(later(0.1, lambda: poster.once(conflict, "conflict")))
-        if racing or others:
-            await asyncio.wait([*racing, *others])
-        if answer and request.afterlife and self._backstage:
-            await self._afterlife(poster, group, request, answer["orderId"])
+            self._watch(answer, request.subscribers)
+            if request.conflict:
+                others.append(_later(0.1, self._post(request.conflict, "conflict")))
+        await asyncio.gather(*racing, *others)
+        if answer and request.afterlife:
+            await self._afterlife(request, answer["orderId"])
 
-    async def _afterlife(self, poster: Poster, group: asyncio.TaskGroup, request: Request, order_id: str) -> None:
-        """Uses the key of an order that is closed once more, while it lives or after that."""
-        backstage, other = self._backstage, request.conflict or request.body
-        if backstage is None or not await _until(lambda: backstage.closed(order_id)):
+    async def _afterlife(self, request: Request, order_id: str) -> None:
+        """Use the key of an order that is closed once more, while it lives or after that."""
+        if not await _until(lambda: "closed" in self.stores.journal_item(order_id)):
             return
         if request.afterlife == "closed":
-            await poster.insist(request.body)
+            await self._insist(request.body)
             if request.conflict:
-                await poster.once(request.conflict, "conflict")
+                await self._post(request.conflict, "conflict")
             return
-        await asyncio.to_thread(backstage.expire, request.body["clientOrderId"])
-        answers = await asyncio.gather(*(poster.insist(other, era=1) for _ in range(2)))
+        await asyncio.to_thread(self.stores.expire, request.body["clientOrderId"])
+        other = request.conflict or request.body
+        answers = await asyncio.gather(*(self._insist(other, era=1) for _ in range(2)))
         if answers[0]:
             self.accepted.append(answers[0]["orderId"])
-            self._watch(group, answers[0], request.subscribers)
+            self._watch(answers[0], request.subscribers)
 
-    def _watch(self, group: asyncio.TaskGroup, answer: Message, subscribers: Sequence[tuple[Visit, ...]]) -> None:
+    def _watch(self, answer: Message, subscribers: Sequence[tuple[Visit, ...]]) -> None:
         for visits in subscribers:
-            group.create_task(self.visitor.watch(answer["orderId"], answer["streamUrl"], visits))
+            self._group.create_task(self.visitor.watch(answer["orderId"], answer["streamUrl"], visits))
+
+    async def _insist(self, body: Message, era: int = 0) -> Message | None:
+        """Post an order until it is accepted or refused for good; without a key, one that may have been accepted is
+        not repeated. Return the 202's body."""
+        for _ in range(_TRIES):
+            posted = await self._post(body, "accept", era)
+            if posted.accepted:
+                return posted.answer
+            if posted.unclear and (not posted.key or 400 <= posted.status < 500):
+                break
+            await asyncio.sleep(_PAUSE_SECONDS * random.uniform(1, 3))
+        return None
+
+    async def _post(self, body: Message, expected: str, era: int = 0) -> Posted:
+        at, status, text = time.time(), 0, ""
+        with suppress(httpx.TransportError):  # no response is a result too
+            response = await self._http.post(PATH, json=body)
+            status, text = response.status_code, response.text
+        posted = Posted(at, body, expected, status, _parsed(text), time.time(), era)
+        self.posted.append(posted)
+        return posted
+
+
+def _parsed(text: str | bytes) -> Message:
+    """A JSON object; {} for anything else."""
+    with suppress(ValueError):
+        if isinstance(parsed := json.loads(text, parse_float=Decimal), dict):
+            return parsed
+    return {}
+
+
+async def _later(delay: float, action: Coroutine[Any, Any, object]) -> object:
+    await asyncio.sleep(delay)
+    return await action
 
 
 async def _until(condition: Callable[[], bool]) -> bool:
-    """Waits for a condition; False if it did not come true in good time."""
+    """Wait for a condition; return False if it did not come true in good time."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not await asyncio.to_thread(condition):
         if time.monotonic() > deadline:

@@ -1,16 +1,20 @@
 """The checker's rules about what an order came to: on the chain, in the journal and in PostgreSQL."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import ROUND_DOWN, Context, Decimal
-from typing import Any
 
 from tests.chaos.world import FINAL, Breach, Journaled, Message, OnChain, Row, World
 
 _EXACT = Context(prec=60, rounding=ROUND_DOWN)
 _PRICE_DIGITS = Decimal("1e-17")  # executed prices have 18 significant digits
 _COARSEST_UNIT = Decimal("1e-5")  # BONK's; every other token's is finer
+# What PostgreSQL has unchanged from an order, and from its last event.
+_AS_ORDERED = ("orderType", "tokenIn", "tokenOut", "slippageBps", "clientOrderId")
+_AS_ENDED = {"status": "status", "attempts": "attempt", "tx_hash": "txHash"}
+_AS_FAILED = {"failure_code": "code", "failure_reason": "error"}
 
 
 def number(value: object) -> Decimal | None:
@@ -33,7 +37,8 @@ def one_swap(world: World) -> Iterator[Breach]:
             yield Breach("at most one swap lands", order_id, f"{[one.tx_hash for one in landed]}")
         last = journaled.events[-1]
         if last.get("code") == "SETTLEMENT_MISMATCH":
-            if not any(_falls_short(one, journaled) for one in landed):
+            floor = Decimal(_building(journaled).get("minAmountOut", 1))
+            if not any((one.amount_out or 0) < floor for one in landed):
                 yield Breach("a settlement mismatch is the chain's", order_id, f"{landed}")
             continue
         if journaled.status != "confirmed":
@@ -44,16 +49,9 @@ def one_swap(world: World) -> Iterator[Breach]:
             yield Breach("confirmed is what landed", order_id, f"{last} against {landed}")
 
 
-def _is_told(landed: OnChain, event: dict[str, Any]) -> bool:
-    return (landed.tx_hash, landed.amount_out, landed.executed_price) == (
-        event.get("txHash"),
-        number(event.get("amountOut")),
-        number(event.get("executedPrice")),
-    )
-
-
-def _falls_short(landed: OnChain, journaled: Journaled) -> bool:
-    return (landed.amount_out or 0) < Decimal(_building(journaled).get("minAmountOut", 1))
+def _is_told(landed: OnChain, event: Message) -> bool:
+    numbers = tuple(number(event.get(name)) for name in ("amountOut", "executedPrice"))
+    return (landed.tx_hash, landed.amount_out, landed.executed_price) == (event.get("txHash"), *numbers)
 
 
 def _building(journaled: Journaled) -> Message:
@@ -91,34 +89,32 @@ def the_same_everywhere(world: World) -> Iterator[Breach]:
         if stored is None:
             yield Breach("a final order has its row", order_id, "PostgreSQL has none")
             continue
-        for name, (here, there) in _compared(stored, journaled).items():
-            if here != there:
+        for name, there in _expected(journaled).items():
+            if (here := stored[name]) != there:
                 yield Breach("PostgreSQL = journal", order_id, f"{name}: {here!r}, not {there!r}")
+        if (stored["fee"] is not None) != (journaled.status == "confirmed"):
+            yield Breach("PostgreSQL = journal", order_id, f"a fee of {stored['fee']}, {journaled.status}")
         kept = [row["details"] for row in sorted(events[order_id], key=lambda row: row["sequence"])]
         if kept != list(journaled.events):
             yield Breach("PostgreSQL has every event", order_id, f"{kept}")
 
 
-def _compared(row: Row, journaled: Journaled) -> dict[str, tuple[Any, Any]]:
+def column(name: str) -> str:
+    return re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", name)
+
+
+def _expected(journaled: Journaled) -> Row:
     order, last, building = journaled.order, journaled.events[-1], _building(journaled)
-    plain = {"order_type": "orderType", "token_in": "tokenIn", "token_out": "tokenOut", "slippage_bps": "slippageBps"}
     return {
-        **{column: (row[column], order.get(name)) for column, name in plain.items()},
-        "client_order_id": (row["client_order_id"], order.get("clientOrderId")),
-        "amount_in": (row["amount_in"], number(order["amountIn"])),
-        "created_at": (row["created_at"], datetime.fromisoformat(order["createdAt"])),
-        "completed_at": (row["completed_at"], datetime.fromisoformat(last["timestamp"])),
-        "status": (row["status"], last["status"]),
-        "attempts": (row["attempts"], last["attempt"]),
-        "tx_hash": (row["tx_hash"], last.get("txHash")),
-        "amount_out": (row["amount_out"], number(last.get("amountOut"))),
-        "executed_price": (row["executed_price"], number(last.get("executedPrice"))),
-        "failure_code": (row["failure_code"], last.get("code")),
-        "failure_reason": (row["failure_reason"], last.get("error")),
-        "venue": (row["venue"], building.get("venue")),
-        "quotes": (row["quotes"], building.get("quotes")),
-        "min_amount_out": (row["min_amount_out"], number(building.get("minAmountOut", order.get("minAmountOut")))),
-        "fee is there": (row["fee"] is not None, last["status"] == "confirmed"),
+        **{column(name): order.get(name) for name in _AS_ORDERED},
+        **{column: last.get(name) for column, name in (_AS_ENDED | _AS_FAILED).items()},
+        **{name: building.get(name) for name in ("venue", "quotes")},
+        "amount_in": number(order["amountIn"]),
+        "amount_out": number(last.get("amountOut")),
+        "executed_price": number(last.get("executedPrice")),
+        "min_amount_out": number(building.get("minAmountOut", order.get("minAmountOut"))),
+        "created_at": datetime.fromisoformat(order["createdAt"]),
+        "completed_at": datetime.fromisoformat(last["timestamp"]),
     }
 
 
@@ -138,13 +134,10 @@ def never_worse_than_asked(world: World) -> Iterator[Breach]:
         if amount_out < asked:
             yield Breach("never worse than asked", order_id, f"{amount_out} is less than {asked}")
         best = max(Decimal(quote["amountOut"]) for quote in building["quotes"])
-        if floor > best or floor < _floor(best, order["slippageBps"]):
+        # The tolerated share of the quote, rounded down to a base unit.
+        least = _EXACT.multiply(best, Decimal(10_000 - order["slippageBps"]).scaleb(-4)) - _COARSEST_UNIT
+        if not least <= floor <= best:
             yield Breach("the floor follows from the quote", order_id, f"{floor} for {best}")
         paid = _EXACT.multiply(Decimal(last["executedPrice"]), Decimal(order["amountIn"]))
         if not 0 <= amount_out - paid <= _EXACT.multiply(amount_out, _PRICE_DIGITS):
             yield Breach("price × amountIn = amountOut", order_id, f"{paid}, not {amount_out}")
-
-
-def _floor(best: Decimal, slippage_bps: int) -> Decimal:
-    """The least that a floor may be: the tolerated share of the quote, rounded down to a base unit."""
-    return _EXACT.multiply(best, Decimal(10_000 - slippage_bps).scaleb(-4)) - _COARSEST_UNIT

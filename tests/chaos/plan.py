@@ -1,43 +1,40 @@
 """What a campaign will do, drawn from its seed before it begins: the requests, their subscribers, and the faults."""
 
+import json
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, Decimal
-from typing import Any
+from operator import attrgetter
 
-from tests.chaos.faults import Fault, draw_faults
+from order_engine.domain.tokens import TOKENS
 
-# Decimals and a rough price in US dollars: enough to ask for sensible amounts.
-_TOKENS = {
-    "SOL": (9, Decimal(150)),
-    "USDC": (6, Decimal(1)),
-    "USDT": (6, Decimal(1)),
-    "RAY": (6, Decimal("2.4")),
-    "JUP": (6, Decimal("0.45")),
-    "BONK": (5, Decimal("0.00002")),
-    "MSOL": (9, Decimal(190)),
-}
-_INVALID: tuple[dict[str, Any], ...] = (
+from tests.chaos.relay import MODES
+from tests.chaos.world import Message
+
+ORDINARY: Message = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": 10}
+_INVALID: tuple[Message, ...] = (
     {"tokenIn": "SOL", "tokenOut": "USDC"},
-    {"tokenIn": "SOL", "tokenOut": "SOL", "amountIn": 1},
-    {"tokenIn": "SOL", "tokenOut": "DOGE", "amountIn": 1},
-    {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "-1"},
+    {**ORDINARY, "tokenOut": "SOL"},
+    {**ORDINARY, "tokenOut": "DOGE"},
+    {**ORDINARY, "amountIn": "-1"},
     {"tokenIn": "USDC", "tokenOut": "SOL", "amountIn": "0.0000001"},
-    {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": 1, "slippageBps": 10_001},
-    {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": 1, "orderType": "limit"},
-    {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": 1, "maxPriceImpactBps": -1},
-    {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "18446744073.709551616"},  # 2**64 base units
+    {**ORDINARY, "slippageBps": 10_001},
+    {**ORDINARY, "orderType": "limit"},
+    {**ORDINARY, "maxPriceImpactBps": -1},
+    {**ORDINARY, "amountIn": "18446744073.709551616"},  # 2**64 base units
 )
 # Amounts at both ends: some buy less than a base unit, some are half a pool, or more than there is.
-_EXTREME: tuple[dict[str, Any], ...] = (
-    {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "0.000000001"},
-    {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "0.00000001"},
+_EXTREME: tuple[Message, ...] = (
+    {**ORDINARY, "amountIn": "0.000000001"},
+    {**ORDINARY, "amountIn": "0.00000001"},
     {"tokenIn": "SOL", "tokenOut": "BONK", "amountIn": "0.00000001"},
     {"tokenIn": "BONK", "tokenOut": "USDC", "amountIn": "0.00001"},
-    {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "33000"},
-    {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "33000", "maxPriceImpactBps": 10_000},
-    {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "18446744073.709551615"},
+    {**ORDINARY, "amountIn": "33000"},
+    {**ORDINARY, "amountIn": "33000", "maxPriceImpactBps": 10_000},
+    {**ORDINARY, "amountIn": "18446744073.709551615"},
 )
+_UNKNOWN = "00000000-0000-4000-8000-{:012d}"
 
 
 @dataclass(frozen=True)
@@ -64,13 +61,25 @@ class Request:
     """
 
     at: float
-    body: dict[str, Any]
+    body: Message
     valid: bool = True
     repeats: tuple[float, ...] = ()
-    conflict: dict[str, Any] | None = None
+    conflict: Message | None = None
     subscribers: tuple[tuple[Visit, ...], ...] = ()
     afterlife: str = ""
     diverted: bool = False
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong, `at` seconds after the beginning."""
+
+    at: float
+    kind: str  # kill; stop, start, pause, resume: PostgreSQL; duplicate, poison, dead-letter, or a mode of the relay's
+    target: str = ""  # a function's name for kill, a body for poison, a service for the relay
+    many: int = 1
+    choice: float = 0.0  # in [0, 1): which worker, or which order; of the relay's requests, the share
+    seconds: float = 0.0  # how long the relay does so
 
 
 @dataclass(frozen=True)
@@ -83,18 +92,43 @@ class Plan:
 
 
 def draw(seed: int, seconds: float, orders: int, viewers: int = 200) -> Plan:
-    """The plan of a seed: always the same for the same arguments. A quarter of the viewers of its crowded order is
-    mute."""
+    """The plan of a seed, always the same. A quarter of the viewers of its crowded order is mute."""
     dice = random.Random(f"campaign {seed}")
-    requests = sorted(
-        (_request(dice, seed, n, dice.uniform(0, seconds)) for n in range(orders)), key=lambda one: one.at
-    )
+    requests = [_request(dice, seed, n, dice.uniform(0, seconds)) for n in range(orders)]
     crowd = [(Visit(0.0, linger=40.0, mute=True),)] * (viewers // 4) + [(Visit(0.0),)] * (viewers - viewers // 4)
-    opening = [Request(0.0, _ORDINARY, subscribers=tuple(crowd)), *[Request(0.0, _ORDINARY, diverted=True)] * 3]
-    return Plan(requests, sorted(draw_faults(dice, seconds), key=lambda one: one.at), opening)
+    opening = [Request(0.0, ORDINARY, subscribers=tuple(crowd)), *[Request(0.0, ORDINARY, diverted=True)] * 3]
+    by_time = attrgetter("at")
+    return Plan(sorted(requests, key=by_time), sorted(_faults(dice, seconds), key=by_time), opening)
 
 
-_ORDINARY = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": 10}
+def _faults(dice: random.Random, seconds: float) -> Iterator[Fault]:
+    """The faults of a campaign of so many seconds, in no order."""
+    # Function workers: every two seconds or so, most of them those that execute orders.
+    at = 1.0
+    while at < seconds:
+        target = dice.choices(("route_execute", "notify", "submit", "ws_connect"), (60, 20, 10, 10))[0]
+        many = dice.choice((1, 2, 3, 5)) if target == "route_execute" else 1
+        yield Fault(at, "kill", target, many, dice.random())
+        at += dice.uniform(0.6, 2.6)
+    # PostgreSQL: gone and hanging in turn, each once in fifty seconds, at least once.
+    outages = max(2, round(seconds / 25))
+    for n in range(outages):
+        begins = seconds * (n + dice.uniform(0.2, 0.5)) / outages
+        ends = begins + min(dice.uniform(3, 12), seconds / outages / 3)
+        yield from map(Fault, (begins, ends), ("pause", "resume") if n % 2 else ("stop", "start"))
+    # What the functions call: a window every six seconds, each mode in turn.
+    windows = max(4, round(seconds / 6))
+    for n in range(windows):
+        service = dice.choices(("dynamodb", "posts", "invoke", "sqs"), (40, 30, 15, 15))[0]
+        # Posts for a shorter time: here, unlike on AWS, an invocation of notify that failed is repeated after seconds.
+        share, lasts = dice.choice((0.1, 0.3, 1.0)), dice.uniform(1, 2 if service == "posts" else 5)
+        yield Fault(seconds * (n + dice.random()) / windows, MODES[n % 4], service, choice=share, seconds=lasts)
+    yield from (Fault(dice.uniform(0.5, seconds), "duplicate", choice=dice.random()) for _ in range(int(seconds * 2)))
+    yield from (Fault(dice.uniform(1, seconds), "dead-letter", choice=dice.random()) for _ in range(int(seconds / 10)))
+    for n in range(max(2, int(seconds / 15))):
+        unknown = json.dumps({"orderId": _UNKNOWN.format(n)})
+        body = dice.choice(("not JSON", "[]", '{"orderId": 5}', '{"orderId": "x"}', unknown))
+        yield Fault(dice.uniform(0, seconds / 2), "poison", body)
 
 
 def _request(dice: random.Random, seed: int, n: int, at: float) -> Request:
@@ -105,20 +139,21 @@ def _request(dice: random.Random, seed: int, n: int, at: float) -> Request:
     if keyed:
         body["clientOrderId"] = f"campaign-{seed}-{n}"
     repeats = tuple(dice.choice((0.0, 0.3, 2.0)) for _ in range(dice.choice((0, 1, 2)))) if keyed else ()
-    conflict = {**_body(dice), "clientOrderId": body["clientOrderId"]} if keyed and dice.random() < 0.2 else None
+    # slippageBps is never 7 otherwise: two bodies drawn independently can ask for the same thing.
+    conflict = {**body, "slippageBps": 7} if keyed and dice.random() < 0.2 else None
     subscribers = tuple(_visits(dice) for _ in range(dice.choice((0, 1, 1, 2, 3))))
     afterlife = dice.choice(("closed", "expired")) if keyed and dice.random() < 0.2 else ""
     return Request(at, body, True, repeats, conflict, subscribers, afterlife)
 
 
-def _body(dice: random.Random) -> dict[str, Any]:
+def _body(dice: random.Random) -> Message:
     if dice.random() < 0.08:
         return dict(dice.choice(_EXTREME))
-    token_in, token_out = dice.sample(sorted(_TOKENS), 2)
+    token_in, token_out = dice.sample(sorted(TOKENS), 2)
     # Once in a while more than a pool has.
     dollars = Decimal(50_000_000) if dice.random() < 0.02 else Decimal(round(10 ** dice.uniform(0.5, 4), 2))
     amount = _of(dollars, token_in)
-    body: dict[str, Any] = {"tokenIn": token_in, "tokenOut": token_out, "amountIn": f"{amount:f}"}
+    body: Message = {"tokenIn": token_in, "tokenOut": token_out, "amountIn": f"{amount:f}"}
     if dice.random() < 0.3:
         body["slippageBps"] = dice.choice((0, 10, 30, 100, 500))
     if dice.random() < 0.1:
@@ -129,8 +164,8 @@ def _body(dice: random.Random) -> dict[str, Any]:
 
 
 def _of(dollars: Decimal, token: str) -> Decimal:
-    decimals, price = _TOKENS[token]
-    return max((dollars / price).quantize(Decimal(1).scaleb(-decimals), ROUND_DOWN), Decimal(1).scaleb(-decimals))
+    unit = Decimal(1).scaleb(-TOKENS[token].decimals)
+    return max((dollars / TOKENS[token].usd_price).quantize(unit, ROUND_DOWN), unit)
 
 
 def _visits(dice: random.Random) -> tuple[Visit, ...]:

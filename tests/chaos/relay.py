@@ -1,10 +1,10 @@
-"""A relay between the functions and the gateway, which holds up, loses and refuses what passes through it.
+"""A relay between the functions and the gateway, which delays, loses and refuses what passes through it.
 
 `Relay.disturb` has it do so for a share of a service's requests, for some seconds:
 
-- hang: a request is taken, and gets no answer, nor does the gateway ever see it;
+- hang: a request is taken, and gets no response, nor does the gateway ever see it;
 - hold: it is passed on seconds later, when its sender has perhaps given up, and takes effect then;
-- lose: it takes effect, and the connection is cut instead of an answer;
+- lose: it takes effect, and the connection is cut instead of a response;
 - throttle: it is refused as AWS refuses what exceeds a limit.
 """
 
@@ -15,21 +15,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from local import processes
 
 MODES = ("hang", "hold", "lose", "throttle")
 # What a request is for, by how its head begins or what it names.
-_SERVICES = (
-    ("dynamodb", re.compile(rb"(?i)\r\nx-amz-target: *dynamodb_")),
-    ("sqs", re.compile(rb"(?i)\r\nx-amz-target: *amazonsqs\.")),
-    ("invoke", re.compile(rb"^POST /2015-03-31/functions/[^/ ]+/invocations")),
-    ("posts", re.compile(rb"^POST [^ ]*/(?:@|%40)connections/([^ /?]+)")),
-)
-SERVICES = tuple(service for service, _ in _SERVICES)
+_PATTERNS = {
+    "dynamodb": re.compile(rb"(?i)\r\nx-amz-target: *dynamodb_"),
+    "sqs": re.compile(rb"(?i)\r\nx-amz-target: *amazonsqs\."),
+    "invoke": re.compile(rb"^POST /2015-03-31/functions/[^/ ]+/invocations"),
+    "posts": re.compile(rb"^POST [^ ]*/(?:@|%40)connections/([^ /?]+)"),
+}
+SERVICES = tuple(_PATTERNS)
 _REFUSALS = {
     "dynamodb": (400, "ProvisionedThroughputExceededException"),
     "sqs": (403, "RequestThrottled"),
@@ -40,8 +38,7 @@ _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _HELD_SECONDS = (0.3, 4.0)  # on both sides of the functions' own limits
 
 
-@dataclass(frozen=True)
-class _Window:
+class _Window(NamedTuple):
     service: str
     mode: str
     share: float
@@ -67,19 +64,12 @@ class Relay:
         self._listens = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
 
-    @property
-    def address(self) -> str:
-        """Host and port."""
-        return f"{processes.LOOPBACK}:{self.port}"
-
     def disturb(self, service: str, mode: str, share: float, seconds: float) -> None:
-        """Begins a window in which this happens to a share of the requests that arrive for a service."""
-        now = time.monotonic()
-        open_windows = [one for one in self._windows if one.until > now]
-        self._windows = [*open_windows, _Window(service, mode, share, now + seconds)]
+        """Begin a window in which this happens to a share of the requests that arrive for a service."""
+        self._windows = [*self._open_windows(), _Window(service, mode, share, time.monotonic() + seconds)]
 
     def mute(self, connection_ids: Collection[str]) -> None:
-        """Lets every post to these sockets hang from now on."""
+        """Let every post to these sockets hang from now on."""
         self._mute |= set(connection_ids)
 
     def __enter__(self) -> Self:
@@ -87,9 +77,7 @@ class Relay:
         self._listens.wait()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join()
 
@@ -104,7 +92,7 @@ class Relay:
         server.close()
 
     async def _serve(self, client: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
-        """One connection of a function's, which has one to the gateway for itself."""
+        """Serve one connection of a function's, which has one to the gateway for itself."""
         gateway: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._serving.add(asyncio.current_task())
         try:
@@ -137,27 +125,22 @@ class Relay:
             if gateway:
                 gateway[1].close()
 
+    def _open_windows(self) -> list[_Window]:
+        now = time.monotonic()
+        return [one for one in self._windows if one.until > now]
+
     def _fate(self, request: bytes) -> tuple[str, str]:
         """The service that a request is for, and what happens to it."""
-        now = time.monotonic()
-        open_windows = [one for one in self._windows if one.until > now]
-        if not open_windows and not self._mute:
-            return "", ""
-        service, named = _service(request)
+        open_windows = self._open_windows()
+        head = request[: request.index(b"\r\n\r\n") + 2]
+        matches = ((service, pattern.search(head)) for service, pattern in _PATTERNS.items())
+        service, found = next((one for one in matches if one[1]), ("", None))
+        named = found[1].decode().replace("%3D", "=") if found and found.groups() else ""
         struck = (one.mode for one in open_windows if one.service == service and self._dice.random() < one.share)
         fault = "hang" if named in self._mute else next(struck, "")
         if fault:
             self.done[f"{service}: {fault}"] += 1
         return service, fault
-
-
-def _service(request: bytes) -> tuple[str, str]:
-    """What a request is for, and the connection that it posts to, if it does."""
-    head = request[: request.index(b"\r\n\r\n") + 2]
-    for service, pattern in _SERVICES:
-        if found := pattern.search(head):
-            return service, found[1].decode().replace("%3D", "=") if found.groups() else ""
-    return "", ""
 
 
 def _refusal(service: str) -> bytes:
@@ -170,7 +153,7 @@ def _refusal(service: str) -> bytes:
 
 
 async def _message(reader: asyncio.StreamReader) -> bytes:
-    """A request or an answer, head and body; both sides give its length."""
+    """A request or a response, head and body; both sides give its length."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = _LENGTH.search(head)
     return head + await reader.readexactly(int(length[1])) if length else head

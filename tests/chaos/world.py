@@ -17,7 +17,7 @@ class Posted:
     """One POST as its client saw it.
 
     `expected`: "accept", "refuse" (an invalid body) or "conflict" (a key that another body has taken). `status` is 0
-    where no answer came, and `answer` is empty where it was no JSON object. `era` says how often the life of its
+    without a response, and `answer` is {} where that was no JSON object. `era` says how often the life of its
     clientOrderId had ended before.
     """
 
@@ -26,12 +26,11 @@ class Posted:
     expected: str
     status: int
     answer: Message = field(default_factory=dict)
-    until: float = inf  # epoch seconds, when the answer came
+    until: float = inf  # epoch seconds, when the response came
     era: int = 0
 
     @property
     def key(self) -> str | None:
-        """Its clientOrderId."""
         return self.body.get("clientOrderId")
 
     @property
@@ -77,14 +76,12 @@ class Transcript:
 
     @property
     def final(self) -> bool:
-        """Whether it has had a final status."""
         return any(message["status"] in FINAL for _, message in self.messages)
 
 
 @dataclass(frozen=True)
 class Journaled:
-    """An order in the journal; `lease` is the owner of a lease that was not given back, `errors` are its attempts that
-    failed."""
+    """An order in the journal; `lease` owns a lease that was not released, `errors` are its attempts that failed."""
 
     order: Message
     events: Sequence[Message]
@@ -115,9 +112,6 @@ class Terms:
     status_seconds: float = inf  # the most from one status of a crowded order to the next, while nothing else is slow
 
 
-NO_TERMS = Terms()
-
-
 @dataclass(frozen=True)
 class World:
     """The end of a run.
@@ -139,15 +133,14 @@ class World:
     poison: Sequence[str] = ()
     diverted: Sequence[str] = ()
     crowded: Sequence[str] = ()
-    terms: Terms = NO_TERMS
+    terms: Terms = field(default_factory=Terms)
 
     @property
     def accepted(self) -> set[str]:
-        """The orders that some client was told are accepted."""
+        """The orders of which some client was told that they are accepted."""
         return {order_id for posted in self.posted if (order_id := posted.accepted)}
 
     def chain_of(self, order_id: str) -> list[OnChain]:
-        """The transactions of an order."""
         return [transaction for transaction in self.chain if transaction.order_id == order_id]
 
 

@@ -12,7 +12,7 @@ from tests.doubles import platform
 from tests.doubles.gate import Gate, Mode, Service, planned
 from tests.doubles.pool import VirtualPool
 from tests.doubles.timeline import Killed, Timeline
-from tests.template.reading import functions, on_aws, resources, template
+from tests.template.reading import functions, on_aws, resources
 
 
 @pytest.fixture
@@ -96,7 +96,9 @@ def test_a_call_hangs_for_its_limit_and_acts_late(timeline: Timeline) -> None:
     assert gate.calls == 1
 
 
-def test_what_goes_round_in_circles_is_told(timeline: Timeline) -> None:
+def test_what_goes_round_in_circles_is_told() -> None:
+    timeline = Timeline(enough=100)
+
     def again() -> None:
         timeline.invoke(again, 1.0)
 
@@ -107,8 +109,7 @@ def test_what_goes_round_in_circles_is_told(timeline: Timeline) -> None:
 
 def test_the_platform_is_the_templates() -> None:
     found, queues = resources("AWS::Serverless::Function"), resources("AWS::SQS::Queue")
-    usual = template()["Globals"]["Function"]["Timeout"]
-    times = {folder: on_aws(found[name]["Properties"]).get("Timeout", usual) for folder, name in functions().items()}
+    times = {folder: on_aws(found[name]["Properties"]).get("Timeout") for folder, name in functions().items()}
     assert {folder: times[folder] for folder in platform.FUNCTIONS} == platform.FUNCTIONS
     orders, dead = (queues[name]["Properties"] for name in ("OrdersQueue", "DeadLettersQueue"))
     assert orders["VisibilityTimeout"] == platform.VISIBILITY_SECONDS

@@ -1,12 +1,12 @@
-"""The stacks that the tests share: whole systems, with short latencies so that the tests are quick."""
+"""The stack that the tests share, with short latencies so that they are quick."""
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from local.stack import LocalStack
-from tests.e2e.fates import UNRELIABLE
-from tests.e2e.system import System
+from tests.e2e.system import PATIENCE_SECONDS, System
 
 QUICK = {
     "VenueQuoteLatencyMs": "20-50",
@@ -19,13 +19,8 @@ QUICK = {
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system whose venues never fail."""
-    with LocalStack(tmp_path_factory.mktemp("stack"), port=0, parameters=QUICK) as stack:
-        yield System(stack)
-
-
-@pytest.fixture(scope="session")
-def unreliable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A system whose venues fail as `fates` says; send it orders whose luck is known."""
-    rates = {"VenueErrorRate": str(UNRELIABLE.error_rate), "VenueTimeoutRate": str(UNRELIABLE.timeout_rate)}
-    with LocalStack(tmp_path_factory.mktemp("unreliable"), port=0, parameters=QUICK | rates) as stack:
-        yield System(stack)
+    with (
+        LocalStack(tmp_path_factory.mktemp("stack"), port=0, parameters=QUICK) as stack,
+        httpx.Client(trust_env=False, timeout=PATIENCE_SECONDS) as http,
+    ):
+        yield System(stack, http)

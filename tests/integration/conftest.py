@@ -1,14 +1,18 @@
 """Services for adapters and functions: moto, a local API Gateway, a real PostgreSQL."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
+import psycopg
 import pytest
 from moto import mock_aws
 from order_engine import migrations
 from order_engine.adapters.aws import client
+from psycopg.rows import dict_row
 
 from local.postgres import EmbeddedPostgres
+from tests.support.database import Connections, Database
 from tests.support.local_aws import LocalGateway, OneAtATime, create_table
 
 JOURNAL, CLIENT_ORDER_IDS = "journal", "client-order-ids"
@@ -16,11 +20,20 @@ CONNECTIONS, SUBSCRIBER_PAGES = "connections", "subscriber-pages"
 CHAIN = "chain"
 
 
-@pytest.fixture(scope="module")
-def aws() -> Iterator[None]:
-    """An AWS account for the tests of a module, which keep out of each other's way by their orders' ids."""
-    with pytest.MonkeyPatch.context() as environment, mock_aws():
+@pytest.fixture(scope="module", autouse=True)
+def credentials() -> Iterator[None]:
+    """What clients that are not moto's sign with."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            environment.setenv(name, "testing")
         environment.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def aws(credentials: None) -> Iterator[None]:
+    """An AWS account for the tests of a module, which keep apart by their orders' ids."""
+    with mock_aws():
         yield
 
 
@@ -39,9 +52,8 @@ def dynamodb(aws: None) -> Any:
 @pytest.fixture
 def gateway() -> Iterator[LocalGateway]:
     """API Gateway's management API, and Lambda."""
-    gateway = LocalGateway()
-    yield gateway
-    gateway.close()
+    with closing(LocalGateway()) as gateway:
+        yield gateway
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +67,17 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture
+def connections(postgres: EmbeddedPostgres) -> Iterator[Connections]:
+    """The engine's connections to it."""
+    with closing(Connections(postgres.url)) as connections:
+        yield connections
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres) -> Iterator[Database]:
+    """A connection of the test's own."""
+    with psycopg.connect(postgres.url, autocommit=True, row_factory=dict_row) as connection:
+        yield connection

@@ -1,7 +1,6 @@
-"""Posting to sockets and invoking `notify`, over real HTTP: what each answer means, and no long wait for one."""
+"""Posting to sockets and invoking `notify`, over real HTTP: what each response means, and no long wait for one."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -9,54 +8,37 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 from order_engine import limits
 from order_engine.adapters.aws import client
-from order_engine.adapters.notify_requests import LambdaNotifyRequests, wanted_by
+from order_engine.adapters.notify_requests import LambdaNotifyRequests, subscriber_of
 from order_engine.adapters.sockets import GatewaySockets
 from order_engine.domain.errors import ServiceUnavailable, SocketGone, SocketUnreachable
 
 from tests.support.builders import a_subscriber, an_order
 from tests.support.local_aws import LocalGateway
 
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+NOWHERE = "http://127.0.0.1:9"
 
 
 def sockets_at(url: str) -> GatewaySockets:
     return GatewaySockets(client("apigatewaymanagementapi", url))
 
 
-@pytest.fixture
-def closed_port() -> Iterator[str]:
-    gateway = LocalGateway()
-    url = gateway.url
-    gateway.close()
-    yield url
-
-
-def test_a_message_arrives_as_it_was_posted_also_at_an_id_with_special_characters(gateway: LocalGateway) -> None:
+def test_a_message_arrives_as_posted_also_for_an_id_with_special_signs(gateway: LocalGateway) -> None:
     sockets_at(gateway.url).post("L0SM9cOFvHcCIhw=", '{"status": "größer → ≥"}')
 
     assert gateway.posted == {"L0SM9cOFvHcCIhw=": [{"status": "größer → ≥"}]}
 
 
-def test_410_means_that_the_socket_is_gone(gateway: LocalGateway) -> None:
-    gateway.answers["gone"] = [410]
-
-    with pytest.raises(SocketGone):
-        sockets_at(gateway.url).post("gone", "{}")
-
-
-@pytest.mark.parametrize("status", [403, 413, 429, 500, 503])
-def test_any_other_refusal_means_that_the_socket_is_out_of_reach_and_is_not_repeated_here(
-    gateway: LocalGateway, status: int
+@pytest.mark.parametrize(
+    ("status", "fault"),
+    [(410, SocketGone), *((status, SocketUnreachable) for status in (403, 413, 429, 500, 503))],
+)
+def test_a_refused_post_is_not_repeated_and_only_410_means_gone(
+    gateway: LocalGateway, status: int, fault: type[Exception]
 ) -> None:
     gateway.answers["busy"] = [status]
     sockets = sockets_at(gateway.url)
 
-    with pytest.raises(SocketUnreachable):
+    with pytest.raises(fault):
         sockets.post("busy", "{}")
 
     assert gateway.posted["busy"] == []
@@ -64,7 +46,7 @@ def test_any_other_refusal_means_that_the_socket_is_out_of_reach_and_is_not_repe
     assert gateway.posted["busy"] == [{}]
 
 
-def test_an_answer_that_never_comes_is_not_waited_for(gateway: LocalGateway) -> None:
+def test_a_post_waits_for_no_response_beyond_its_limit(gateway: LocalGateway) -> None:
     gateway.answers["slow"] = [None]
     begun = time.monotonic()
 
@@ -76,27 +58,24 @@ def test_an_answer_that_never_comes_is_not_waited_for(gateway: LocalGateway) -> 
     assert gateway.posted["slow"] == []
 
 
-def test_a_gateway_that_is_not_there_means_that_the_socket_is_out_of_reach(closed_port: str) -> None:
-    with pytest.raises(SocketUnreachable):
-        sockets_at(closed_port).post("connection", "{}")
-
-
 def test_notify_is_invoked_asynchronously_for_the_very_subscriber(gateway: LocalGateway) -> None:
     subscriber = a_subscriber(an_order().order_id, generation=3, page=7)
 
-    LambdaNotifyRequests(client("lambda", gateway.url), "notify").request(subscriber)
+    LambdaNotifyRequests(client("lambda", gateway.url), "notify").send(subscriber)
 
     ((function, invocation_type, event),) = gateway.invoked
     assert (function, invocation_type) == ("notify", "Event")
-    assert wanted_by(event) == replace(subscriber, connected_at=wanted_by(event).connected_at)
+    assert replace(subscriber_of(event), connected_at=subscriber.connected_at) == subscriber
 
 
-def test_a_notify_that_can_not_be_asked_for_is_unavailable(closed_port: str) -> None:
+def test_a_gateway_or_a_lambda_that_is_not_there_is_unavailable() -> None:
+    with pytest.raises(SocketUnreachable):
+        sockets_at(NOWHERE).post("connection", "{}")
     with pytest.raises(ServiceUnavailable, match="notify function"):
-        LambdaNotifyRequests(client("lambda", closed_port), "notify").request(a_subscriber(an_order().order_id))
+        LambdaNotifyRequests(client("lambda", NOWHERE), "notify").send(a_subscriber(an_order().order_id))
 
 
 @pytest.mark.parametrize("event", [{}, {"orderId": "order-1", "connectionId": "c", "generation": 1}])
 def test_an_event_that_names_no_subscriber_is_refused(event: dict[str, Any]) -> None:
     with pytest.raises((KeyError, ValueError)):
-        wanted_by(event)
+        subscriber_of(event)

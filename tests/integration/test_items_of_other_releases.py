@@ -1,21 +1,22 @@
-"""Items of other releases, as they are in the tables after a deployment or a rollback: they are read like ours."""
+"""Items of other releases, as a deployment or a rollback leaves them in the tables: they are read like ours."""
 
 import json
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 import pytest
 from order_engine.adapters.journal.journal import DynamoJournal
 from order_engine.adapters.journal.subscribers import DynamoSubscribers
-from order_engine.adapters.notify_requests import wanted_by
-from order_engine.domain.errors import LeaseHeld
+from order_engine.adapters.notify_requests import subscriber_of
+from order_engine.domain.errors import ClientOrderIdReused, LeaseHeld, UnknownOrder
 from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.record import OrderRecord
 
 from tests.doubles.timeline import Timeline
 from tests.integration.conftest import CLIENT_ORDER_IDS, CONNECTIONS, JOURNAL, SUBSCRIBER_PAGES
-from tests.support.builders import START, advanced
+from tests.support.builders import START, advanced, an_order
 
 ORDER_ID = UUID("5a3b0000-0000-5000-8000-000000000001")  # made from the clientOrderId, as it was then
 LEASE = timedelta(seconds=25)
@@ -75,6 +76,7 @@ EARLIER_ROW: dict[str, Any] = {
     "expiresAt": {"N": "1767330245"},
 }
 EARLIER_EVENT = {"orderId": str(ORDER_ID), "connectionId": "UqyzSd0JIAMCJ-w=", "generation": 1}
+EARLIER_KEYS = uuid5(NAMESPACE_URL, "urn:order-engine:client-order-id")
 
 
 @pytest.fixture
@@ -100,14 +102,12 @@ def test_an_order_of_an_earlier_release_is_read(journal: DynamoJournal) -> None:
     assert record.order.amount_in == Decimal(10)
     assert record.order.max_price_impact_bps == 1000
     assert [event.status for event in record.events] == ["pending", "routing", "building", "submitted"]
-    assert record.transaction is not None
-    assert (record.transaction.signed, record.transaction.valid_until) == ("", None)
-    assert (record.behind, record.crowded) == (False, False)
+    assert record.transaction
+    assert (record.transaction.request_id, record.transaction.signed, record.transaction.valid_until) == ("", "", None)
+    assert (record.behind, record.crowded, record.taken_up) == (False, False, True)
 
 
-def test_an_order_of_an_earlier_release_is_taken_over_when_its_lease_has_run_out(
-    journal: DynamoJournal, clock: Timeline
-) -> None:
+def test_an_order_of_an_earlier_release_is_taken_over(journal: DynamoJournal, clock: Timeline) -> None:
     with pytest.raises(LeaseHeld):
         journal.claim(ORDER_ID)
     clock.wait(LEASE.total_seconds() + 0.001)
@@ -120,26 +120,38 @@ def test_an_order_of_an_earlier_release_is_taken_over_when_its_lease_has_run_out
     assert journal.read(ORDER_ID).is_final
 
 
-def test_an_untouched_order_of_an_earlier_release_is_withdrawn_but_no_other(
-    journal: DynamoJournal, dynamodb: Any
-) -> None:
-    assert not journal.withdraw(ORDER_ID)
+def test_only_an_untouched_order_of_an_earlier_release_is_withdrawn(journal: DynamoJournal, dynamodb: Any) -> None:
     free = {name: value for name, value in EARLIER_ORDER.items() if not name.startswith("lease")}
-    dynamodb.put_item(TableName=JOURNAL, Item=free)
-    assert not journal.withdraw(ORDER_ID)
+    first = {"sequence": {"N": "1"}}
 
-    dynamodb.put_item(TableName=JOURNAL, Item={**free, "sequence": {"N": "1"}})
+    for item, untouched in ((EARLIER_ORDER | first, False), (free, False), (free | first, True)):
+        dynamodb.put_item(TableName=JOURNAL, Item=item)
+        assert journal.withdraw(ORDER_ID) is untouched
 
-    assert journal.withdraw(ORDER_ID)
+
+def test_the_key_of_an_order_of_an_earlier_release_is_taken(journal: DynamoJournal) -> None:
+    key = f"key-{uuid4()}"
+    earlier, repeated, other = (
+        OrderRecord.accepted(order)
+        for order in (an_order(order_id=uuid5(EARLIER_KEYS, key)), *(an_order(client_order_id=key) for _ in range(2)))
+    )
+    journal.create(earlier, "fingerprint")
+
+    assert journal.create(repeated, "fingerprint") == earlier
+    with pytest.raises(ClientOrderIdReused):
+        journal.create(other, "another")
+    for missing in (repeated, other):
+        with pytest.raises(UnknownOrder):
+            journal.read(missing.order.order_id)
 
 
-def test_a_subscriber_of_an_earlier_release_is_found_taken_back_handed_over_and_leaves(
+def test_a_subscriber_of_an_earlier_release_is_like_any_other(
     subscribers: DynamoSubscribers, journal: DynamoJournal
 ) -> None:
     found = subscribers.find("UqyzSd0JIAMCJ-w=")
-    assert found is not None
+    assert found
     kept = subscribers.read(found)
-    assert kept is not None
+    assert kept
     assert (kept.live_after, kept.page, kept.connected_at) == (4, 0, START)
 
     (taken,) = subscribers.take_back([kept])
@@ -159,19 +171,13 @@ def test_more_subscribers_than_a_page_now_has_are_taken_back(
 
     taken = subscribers.take_back(journal.read(ORDER_ID).subscribers)
 
-    assert len(taken) == 45
-    assert {one.generation for one in taken} == {2}
+    assert [one.generation for one in taken] == [2] * 45
 
 
-def test_an_invocation_for_a_subscriber_of_an_earlier_release_is_understood() -> None:
-    wanted = wanted_by(EARLIER_EVENT)
+def test_a_request_for_notify_of_an_earlier_release_is_read() -> None:
+    one = subscriber_of(EARLIER_EVENT)
 
-    assert (wanted.order_id, wanted.connection_id, wanted.generation, wanted.page) == (
-        ORDER_ID,
-        "UqyzSd0JIAMCJ-w=",
-        1,
-        0,
-    )
+    assert (one.order_id, one.connection_id, one.generation, one.page) == (ORDER_ID, "UqyzSd0JIAMCJ-w=", 1, 0)
 
 
 def test_what_a_later_release_adds_is_ignored(journal: DynamoJournal, dynamodb: Any) -> None:
@@ -180,18 +186,14 @@ def test_what_a_later_release_adds_is_ignored(journal: DynamoJournal, dynamodb: 
     def more(attribute: dict[str, str]) -> dict[str, str]:
         return {"S": json.dumps({**json.loads(attribute["S"]), "later": {"of": "another release"}})}
 
+    rows = EARLIER_ORDER["subscribers"]["M"]
     later = {
         **EARLIER_ORDER,
         "later": {"M": {}},
         "order": more(EARLIER_ORDER["order"]),
         "transaction": more(EARLIER_ORDER["transaction"]),
         "events": {"L": [more(event) for event in EARLIER_ORDER["events"]["L"]]},
-        "subscribers": {
-            "M": {
-                name: {"M": {**row["M"], "later": {"S": "x"}}}
-                for name, row in EARLIER_ORDER["subscribers"]["M"].items()
-            }
-        },
+        "subscribers": {"M": {name: {"M": {**row["M"], "later": {"S": "x"}}} for name, row in rows.items()}},
     }
     dynamodb.put_item(TableName=JOURNAL, Item=later)
 

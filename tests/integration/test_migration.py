@@ -1,29 +1,123 @@
-"""The custom resource that brings the schema up to date: it answers CloudFormation in every case, and in time."""
+"""Migrations on a real PostgreSQL, and the custom resource that runs them: CloudFormation always gets a response."""
 
-import importlib.util
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
+from order_engine import migrations
+from order_engine.adapters.history import PostgresHistory
+from order_engine.domain.lifecycle import OrderStatus
+from order_engine.entrypoints import custom_resource
 
+from functions.migrate import app as migrate
 from local.postgres import EmbeddedPostgres
-from tests.support.builders import LambdaContext
+from tests.support.builders import LambdaContext, a_record
+from tests.support.database import Connections, Database
 
-FOLDER = Path(__file__).parents[2] / "functions/migrate"
+VERSIONS = ["0001_orders", "0002_max_price_impact"]
+NOWHERE = "postgresql://nobody@127.0.0.1:9/nowhere"
+
+
+@pytest.fixture
+def empty(postgres: EmbeddedPostgres, database: Database) -> str:
+    """The URL of a database without a schema."""
+    name = f"empty_{uuid4().hex}"
+    database.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+    return postgres.url.rpartition("/")[0] + f"/{name}"
+
+
+def versions_in(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        return [version for (version,) in connection.execute("SELECT version FROM schema_migrations ORDER BY version")]
+
+
+# --- migrations -------------------------------------------------------------------------------------------------------
+
+
+def test_racing_migrations_make_an_empty_database_ready_once(empty: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        applied = list(pool.map(lambda _: migrations.apply(empty), range(4)))
+
+    assert sorted(applied) == [[], [], [], VERSIONS]
+    assert migrations.apply(empty) == []
+    assert versions_in(empty) == VERSIONS
+    with closing(Connections(empty)) as connections:
+        PostgresHistory(connections).record(a_record(OrderStatus.CONFIRMED))
+
+
+def test_rows_of_the_release_before_a_ceiling_have_the_default_one(
+    empty: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The first was written before the migration, the second by a worker that is still of that release after it."""
+    shutil.copy(Path(migrations.__file__).with_name("0001_orders.sql"), tmp_path)
+    insert = """
+        INSERT INTO orders (order_id, order_type, token_in, token_out, amount_in, slippage_bps, status, attempts,
+                            failure_code, failure_reason, created_at, completed_at)
+        VALUES (gen_random_uuid(), 'market', 'SOL', 'USDC', 10, 50, 'failed', 1,
+                'ORDER_EXPIRED', 'too old', now(), now())
+    """
+    with psycopg.connect(empty, autocommit=True) as connection:
+        with monkeypatch.context() as patch:
+            patch.setattr(migrations, "_FOLDER", tmp_path)
+            assert migrations.apply(empty) == VERSIONS[:1]
+        connection.execute(insert)
+
+        assert migrations.apply(empty) == VERSIONS[1:]
+
+        connection.execute(insert)
+        rows = connection.execute("SELECT max_price_impact_bps FROM orders").fetchall()
+    assert rows == [(1000,), (1000,)]
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(empty: str) -> None:
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute("CREATE TABLE order_events (is_in_the_way int)")
+
+        with pytest.raises(psycopg.errors.DuplicateTable):
+            migrations.apply(empty)
+
+        left = connection.execute("SELECT to_regclass('orders'), to_regclass('schema_migrations')").fetchone()
+    assert left == (None, None)
+
+
+def test_the_users_may_do_what_they_need_and_no_more(database: Database) -> None:
+    database.execute("CREATE ROLE rds_iam")  # RDS has it
+    for _ in range(2):
+        database.execute(Path(migrations.__file__).with_name("roles.sql").read_bytes())
+    select, insert = "SELECT FROM orders, order_events", "INSERT INTO orders SELECT * FROM orders"
+    events = "INSERT INTO order_events SELECT * FROM order_events ON CONFLICT (order_id, sequence) DO NOTHING"
+    changes = ["DELETE FROM orders", "UPDATE orders SET venue = ''", "TRUNCATE order_events"]
+    for user, allowed, forbidden in (
+        (migrations.WORKER_USER, [select, f"{insert} ON CONFLICT (order_id) DO NOTHING", events], changes),
+        ("order_reader", [select, "SELECT FROM schema_migrations"], [insert, events, *changes]),
+    ):
+        database.execute(f"SET ROLE {user}")
+        for statement in allowed:
+            database.execute(statement)
+        for statement in forbidden:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                database.execute(statement)
+        database.execute("RESET ROLE")
+
+
+# --- the custom resource ----------------------------------------------------------------------------------------------
 
 
 class CloudFormation:
-    """The receiving end of a ResponseURL; `refusals` are how many answers it refuses first."""
+    """The receiving end of a ResponseURL; it refuses the next `refusals` responses."""
 
     def __init__(self) -> None:
-        self.answers: list[dict[str, Any]] = []
+        self.responses: list[dict[str, Any]] = []
         self.content_types: list[str | None] = []
         self.refusals = 0
         receiver = self
@@ -33,7 +127,7 @@ class CloudFormation:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 refused, receiver.refusals = receiver.refusals > 0, max(0, receiver.refusals - 1)
                 if not refused:
-                    receiver.answers.append(json.loads(body))
+                    receiver.responses.append(json.loads(body))
                     receiver.content_types.append(self.headers["Content-Type"])
                 self.send_response(503 if refused else 200)
                 self.end_headers()
@@ -45,17 +139,16 @@ class CloudFormation:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 
-    def request(self, kind: str) -> dict[str, Any]:
-        """A custom resource's event."""
-        return {
-            "RequestType": kind,
-            "ResponseURL": f"http://127.0.0.1:{self._server.server_address[1]}/answer?signature=x",
-            "StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/order-engine/1",
-            "RequestId": "request-1",
-            "LogicalResourceId": "Migration",
-            "ResourceType": "Custom::Migration",
-            "ResourceProperties": {},
-        }
+    def asks(self, kind: str, remaining_ms: int = 60_000) -> dict[str, Any]:
+        """Invokes the function with events/migrate.json; returns the one response."""
+        event = json.loads((Path(__file__).parents[2] / "events/migrate.json").read_text())
+        url = f"http://127.0.0.1:{self._server.server_address[1]}/response?signature=x"
+        request = {**event, "RequestType": kind, "ResponseURL": url}
+        returned = migrate.handler(request, LambdaContext(remaining_ms=remaining_ms))
+        assert [returned] == self.responses
+        for key in ("StackId", "RequestId", "LogicalResourceId", "PhysicalResourceId"):
+            assert returned[key] == event[key]
+        return returned
 
     def close(self) -> None:
         self._server.shutdown()
@@ -64,112 +157,58 @@ class CloudFormation:
 
 
 @pytest.fixture
-def cloudformation() -> Iterator[CloudFormation]:
-    receiver = CloudFormation()
-    yield receiver
-    receiver.close()
-
-
-@pytest.fixture
-def migrate(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("migrate_app", FOLDER / "app.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "_CONNECTING_SECONDS", 0)
-    return module
-
-
-@pytest.fixture
-def empty(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """The URL of a database without a schema."""
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE empty")
-        yield postgres.url.rsplit("/", 1)[0] + "/empty"
-        connection.execute("DROP DATABASE empty WITH (FORCE)")
+def cloudformation(monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudFormation]:
+    monkeypatch.setattr(migrations, "_CONNECTING_SECONDS", 0)
+    monkeypatch.setenv("DATABASE_URL", NOWHERE)
+    with closing(CloudFormation()) as receiver:
+        yield receiver
 
 
 @pytest.mark.parametrize("kind", ["Create", "Update"])
 def test_a_deploy_applies_the_migrations_and_says_so(
-    kind: str, migrate: ModuleType, cloudformation: CloudFormation, empty: str, monkeypatch: pytest.MonkeyPatch
+    kind: str, cloudformation: CloudFormation, empty: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", empty)
 
-    migrate.handler(cloudformation.request(kind), LambdaContext(remaining_ms=60_000))
+    response = cloudformation.asks(kind)
 
-    (answer,) = cloudformation.answers
-    assert answer["Status"] == "SUCCESS"
-    assert "0001_orders, 0002_max_price_impact" in answer["Reason"]
-    assert answer["Data"] == {"WorkerUser": "order_worker"}
-    assert (answer["RequestId"], answer["LogicalResourceId"]) == ("request-1", "Migration")
+    assert (response["Status"], response["Reason"]) == ("SUCCESS", "applied: 0001_orders, 0002_max_price_impact")
+    assert response["Data"] == {"WorkerUser": "order_worker"}
     assert cloudformation.content_types == [""]
-    with psycopg.connect(empty) as connection:
-        versions = connection.execute("SELECT version FROM schema_migrations ORDER BY version").fetchall()
-    assert versions == [("0001_orders",), ("0002_max_price_impact",)]
+    assert versions_in(empty) == VERSIONS
 
 
-def test_a_stack_that_is_deleted_leaves_the_database_alone(
-    migrate: ModuleType, cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch
+def test_a_deleted_stack_leaves_the_database_alone(cloudformation: CloudFormation) -> None:
+    assert cloudformation.asks("Delete")["Status"] == "SUCCESS"
+
+
+def test_an_unavailable_database_fails_the_deploy(cloudformation: CloudFormation) -> None:
+    response = cloudformation.asks("Create")
+
+    assert response["Status"] == "FAILED"
+    assert "OperationalError" in response["Reason"]
+
+
+def test_a_migration_that_takes_too_long_fails_before_the_function_stops(
+    cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:9/nowhere")
+    def hang(_settings: object, _seconds: float) -> list[str]:
+        deadline = time.monotonic() + 10
+        while not cloudformation.responses and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return []
 
-    migrate.handler(cloudformation.request("Delete"), LambdaContext(remaining_ms=60_000))
+    monkeypatch.setattr(custom_resource, "_LAST_SECONDS", 0.2)
+    monkeypatch.setattr(migrations, "bring_up_to_date", hang)
 
-    assert [answer["Status"] for answer in cloudformation.answers] == ["SUCCESS"]
+    response = cloudformation.asks("Update", remaining_ms=300)
 
-
-def test_a_database_that_is_away_fails_the_deploy(
-    migrate: ModuleType, cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:9/nowhere")
-
-    migrate.handler(cloudformation.request("Create"), LambdaContext(remaining_ms=60_000))
-
-    (answer,) = cloudformation.answers
-    assert answer["Status"] == "FAILED"
-    assert "OperationalError" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "not done after 0 s" in response["Reason"]
 
 
-def test_a_migration_that_takes_too_long_is_answered_before_the_function_is_stopped(
-    migrate: ModuleType, cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(migrate, "_LAST_MOMENTS_SECONDS", 0.2)
-    monkeypatch.setattr(migrate, "_migrate", lambda _: time.sleep(1))
-
-    migrate.handler(cloudformation.request("Update"), LambdaContext(remaining_ms=500))
-
-    (answer,) = cloudformation.answers
-    assert answer["Status"] == "FAILED"
-    assert "not through" in answer["Reason"]
-
-
-def test_an_answer_that_was_not_taken_is_sent_again(
-    migrate: ModuleType, cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(migrate.time, "sleep", lambda _: None)
+def test_a_refused_response_is_sent_again(cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("order_engine.entrypoints.custom_resource.time.sleep", lambda _: None)
     cloudformation.refusals = 2
 
-    migrate.handler(cloudformation.request("Delete"), LambdaContext(remaining_ms=60_000))
-
-    assert [answer["Status"] for answer in cloudformation.answers] == ["SUCCESS"]
-
-
-def test_the_workers_user_may_do_what_the_history_does_and_no_more(postgres: EmbeddedPostgres) -> None:
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute("CREATE ROLE rds_iam")  # RDS has it
-        for _ in range(2):
-            connection.execute((FOLDER / "roles.sql").read_bytes())
-        connection.execute("SET ROLE order_worker")
-        connection.execute("SELECT FROM orders")
-        connection.execute("INSERT INTO orders SELECT * FROM orders ON CONFLICT (order_id) DO NOTHING")
-        connection.execute(
-            "INSERT INTO order_events SELECT * FROM order_events ON CONFLICT (order_id, sequence) DO NOTHING"
-        )
-        for forbidden in ("DELETE FROM orders", "UPDATE orders SET venue = ''", "TRUNCATE order_events"):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute(forbidden)
-        connection.execute("SET ROLE order_reader")
-        connection.execute("SELECT FROM orders, order_events, schema_migrations")
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("INSERT INTO orders SELECT * FROM orders")
+    assert cloudformation.asks("Delete")["Status"] == "SUCCESS"

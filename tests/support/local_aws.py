@@ -5,28 +5,18 @@ import json
 import socket
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from samtranslator.yaml_helper import yaml_parse
-
-_TEMPLATE = Path(__file__).parents[2] / "template.yaml"
-
-
-@cache
-def _resources() -> dict[str, Any]:
-    resources: dict[str, Any] = yaml_parse(_TEMPLATE.read_text())["Resources"]
-    return resources
+from tests.template.reading import resources
 
 
 def create_table(dynamodb: Any, name: str, resource: str) -> None:
-    """Creates a table with the keys that the template gives it."""
-    properties = _resources()[resource]["Properties"]
+    """Create a table with the keys that the template gives it."""
+    properties = resources("AWS::DynamoDB::Table")[resource]["Properties"]
     keys = {key: properties[key] for key in ("AttributeDefinitions", "KeySchema", "BillingMode")}
     dynamodb.create_table(TableName=name, **keys)
 
@@ -81,6 +71,27 @@ class AnswerLost:
             return getattr(self._client, name)(**arguments)
 
         return call
+
+
+class Meanwhile:
+    """A client before whose next calls of one operation something happens; at None nothing does."""
+
+    def __init__(self, client: Any, operation: str, happenings: Iterable[Callable[[], object] | None]) -> None:
+        self._client = client
+        self._operation = operation
+        self._happenings = iter(happenings)
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._client, name)
+        if name != self._operation:
+            return call
+
+        def interfered(**arguments: Any) -> Any:
+            if happening := next(self._happenings, None):
+                happening()
+            return call(**arguments)
+
+        return interfered
 
 
 @contextmanager

@@ -4,21 +4,15 @@ import pytest
 from order_engine.settings import MissingSetting, Settings
 
 
-def test_a_text_that_is_not_there_or_empty_is_named() -> None:
-    for environment in ({}, {"ORDERS_QUEUE_URL": ""}):
+def test_a_text_that_is_absent_or_empty_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("", None):
+        settings = Settings({} if value is None else {"ORDERS_QUEUE_URL": value})
+        assert settings.optional("ORDERS_QUEUE_URL") == ""
         with pytest.raises(MissingSetting, match="ORDERS_QUEUE_URL is not set"):
-            Settings(environment).text("ORDERS_QUEUE_URL")
-
-
-def test_an_optional_text_may_be_empty() -> None:
-    assert Settings({}).optional("VENUE_SEED") == Settings({"VENUE_SEED": ""}).optional("VENUE_SEED") == ""
-    assert Settings({"VENUE_SEED": "x"}).optional("VENUE_SEED") == "x"
-
-
-def test_the_settings_of_this_process_are_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JOURNAL_TABLE", "journal")
-
-    assert Settings.from_environment().text("JOURNAL_TABLE") == "journal"
+            settings.text("ORDERS_QUEUE_URL")
+    monkeypatch.setenv("ORDERS_QUEUE_URL", "https://queue")
+    settings = Settings.from_environment()
+    assert settings.text("ORDERS_QUEUE_URL") == settings.optional("ORDERS_QUEUE_URL") == "https://queue"
 
 
 @pytest.mark.parametrize(("text", "number"), [("0", 0), ("0.25", 0.25), ("1", 1), ("", 0.5)])
@@ -39,7 +33,7 @@ def test_milliseconds_are_a_range_or_one_number(text: str, bounds: tuple[int, in
     assert Settings({"VENUE_QUOTE_LATENCY_MS": text}).milliseconds("VENUE_QUOTE_LATENCY_MS", (1, 2)) == bounds
 
 
-@pytest.mark.parametrize("text", ["500-200", "-5", "fast", "1-2-3", "0.5", "200-"[::-1]])
+@pytest.mark.parametrize("text", ["500-200", "-5", "fast", "1-2-3", "0.5", "-002"])
 def test_milliseconds_that_can_not_be_are_named(text: str) -> None:
     with pytest.raises(MissingSetting, match="VENUE_QUOTE_LATENCY_MS must be milliseconds such as 200-500"):
         Settings({"VENUE_QUOTE_LATENCY_MS": text}).milliseconds("VENUE_QUOTE_LATENCY_MS", (1, 2))

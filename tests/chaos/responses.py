@@ -1,17 +1,17 @@
-"""The checker's rules about requests: how they were answered, and which order each of them is."""
+"""The checker's rules about what clients received: responses to their requests, and statuses on their sockets."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 
 from tests.chaos.outcome import number
-from tests.chaos.world import Breach, Journaled, Message, Posted, World
+from tests.chaos.world import FINAL, Breach, Journaled, Message, Posted, World
 
 _DEFAULTS = {"slippageBps": 50, "maxPriceImpactBps": 1000, "orderType": "market"}
 
 
-def answers(world: World) -> Iterator[Breach]:
-    """A request got an answer that fits it; one that was not accepted because of the system was told so."""
+def responses(world: World) -> Iterator[Breach]:
+    """A request got a response that fits it; one that was not accepted because of the system was told so."""
     for posted in world.posted:
         match posted.expected, posted.status:
             case ("accept", 202) if posted.answer.get("status") != "pending" or not posted.accepted:
@@ -42,30 +42,22 @@ def keys(world: World) -> Iterator[Breach]:
             yield Breach("an expired key is another order", order_id, f"{[(one.at, one.era) for one in same]}")
         if len({posted.key for posted in same}) > 1 or (len(same) > 1 and not same[0].key):
             yield Breach("one order is one request", order_id, f"{[posted.body for posted in same]}")
-        yield from _as_asked(world, order_id, same[0])
-
-
-def _as_asked(world: World, order_id: str, posted: Posted) -> Iterator[Breach]:
-    journaled = world.journal.get(order_id)
-    if journaled is None:
-        return
-    order = {**_DEFAULTS, **journaled.order}
-    expected = {**_DEFAULTS, **posted.body, "createdAt": posted.answer.get("createdAt")}
-    for name, asked in expected.items():
-        stored = order.get(name)
-        if (number(stored) != number(asked)) if "amount" in name.lower() else stored != asked:
-            yield Breach("the order is what was asked for", order_id, f"{name}: {stored!r}, not {asked!r}")
+        if order_id in world.journal:
+            order = {**_DEFAULTS, **world.journal[order_id].order}
+            for name, asked in {**_DEFAULTS, **same[0].body, "createdAt": same[0].answer.get("createdAt")}.items():
+                stored = order.get(name)
+                if (number(stored) != number(asked)) if "amount" in name.lower() else stored != asked:
+                    yield Breach("the order is what was asked for", order_id, f"{name}: {stored!r}, not {asked!r}")
 
 
 def unasked(world: World) -> Iterator[Breach]:
     """Every order is some request's: that of a client that was told so, or of one that got no clear answer. One that
     was told that nothing was accepted is no longer executed."""
-    strangers = sorted(set(world.journal) - world.accepted)
     failed = [posted for posted in world.posted if posted.expected == "accept" and posted.status not in (202, 429)]
     open_keys = {posted.key for posted in failed}
     open_bodies = Counter(_content(posted.body) for posted in failed if not posted.key)
     unclear = Counter(_content(posted.body) for posted in failed if not posted.key and posted.unclear)
-    for order_id in strangers:
+    for order_id in sorted(set(world.journal) - world.accepted):
         journaled = world.journal[order_id]
         key, content, executed = journaled.order.get("clientOrderId"), _content(journaled.order), _executed(journaled)
         if key not in open_keys if key else not open_bodies[content]:
@@ -86,13 +78,43 @@ def nothing_accepted(world: World) -> Iterator[Breach]:
         if not (posted.nothing_accepted and posted.key):
             continue
         for order_id, journaled in world.journal.items():
-            if (
-                journaled.order.get("clientOrderId") == posted.key
-                and eras.get(order_id, posted.era) == posted.era
-                and datetime.fromisoformat(journaled.order["createdAt"]).timestamp() < posted.until
-                and _executed(journaled)
-            ):
+            same = journaled.order.get("clientOrderId") == posted.key and eras.get(order_id, posted.era) == posted.era
+            created = datetime.fromisoformat(journaled.order["createdAt"]).timestamp()
+            if same and created < posted.until and _executed(journaled):
                 yield Breach("nothing accepted under a key means no order", order_id, f"{posted}")
+
+
+def in_order(world: World) -> Iterator[Breach]:
+    """Each socket's first sightings are after + 1, after + 2, …, each as it is in the journal, nothing new after a
+    final one; a repeat is the same as the first time."""
+    for transcript in world.transcripts:
+        journaled = world.journal.get(transcript.order_id)
+        if journaled is None:
+            yield Breach("a socket is some order's", transcript.order_id, "the journal has no such order")
+            continue
+        known = {event["sequence"]: event for event in journaled.events}
+        seen, first, ended = transcript.after, min([transcript.after, *transcript.replays]), False
+        for _, message in transcript.messages:
+            sequence = message.get("sequence")
+            if not isinstance(sequence, int) or not first < sequence <= seen + 1:
+                yield Breach("in order, without gaps", transcript.order_id, f"{sequence} after {seen}")
+                break
+            if message != known.get(sequence):
+                yield Breach("what is seen is journaled", transcript.order_id, f"{message}, not {known.get(sequence)}")
+            if ended and sequence > seen:
+                yield Breach("nothing new after a final status", transcript.order_id, f"{message}")
+            seen = max(seen, sequence)
+            ended = ended or message["status"] in FINAL
+
+
+def to_the_end(world: World) -> Iterator[Breach]:
+    """A socket that stayed open to the end has seen all, unless it was made mute, and none was cut by the system."""
+    for one in world.transcripts:
+        journaled = world.journal.get(one.order_id)
+        if one.broken:
+            yield Breach("no socket is cut", one.order_id, one.broken)
+        elif not (one.left or one.mute) and journaled and one.seen < journaled.sequence:
+            yield Breach("a socket that stays sees all", one.order_id, f"{one.seen} of {journaled.sequence} events")
 
 
 def _executed(journaled: Journaled) -> bool:

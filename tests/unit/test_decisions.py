@@ -1,0 +1,323 @@
+"""An order's life as decisions: `next_step` alone, without a service, a clock or a thread."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from typing import get_args
+
+import pytest
+from order_engine.domain import steps
+from order_engine.domain.decisions import next_step
+from order_engine.domain.errors import (
+    ExecutionError,
+    FailureCode,
+    InsufficientLiquidity,
+    OrderExpired,
+    VenueUnavailable,
+)
+from order_engine.domain.events import AttemptError, Failed
+from order_engine.domain.lifecycle import TRANSITIONS, OrderStatus
+from order_engine.domain.record import OrderRecord
+from order_engine.domain.steps import Learnt, Policy, Step
+from order_engine.domain.swaps import Dropped, InFlight, Landed, NotFound, Reverted, TransactionState, VenueName
+
+from tests.support.builders import START, a_quote, a_record, a_transaction, advanced
+
+Case = tuple[OrderRecord, Learnt, str]
+
+AWAY, TOO_MUCH = VenueUnavailable("away"), InsufficientLiquidity("too much")
+LANDED = Landed(Decimal(1489), Decimal("148.9"))
+REVERTED = Reverted("refused", FailureCode.SLIPPAGE_EXCEEDED)
+ENDED, MAY_LAND = (LANDED, REVERTED, Dropped()), (InFlight(), NotFound())
+
+PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED = (a_record(status) for status in OrderStatus)
+BUILT = steps.Built(a_transaction(BUILDING.order))
+
+
+def after(record: OrderRecord, error: ExecutionError = AWAY) -> OrderRecord:
+    """The record once its current attempt has failed."""
+    failure = AttemptError(attempt=record.attempt, code=error.code, error=str(error), timestamp=START)
+    return replace(record, errors=(*record.errors, failure))
+
+
+def in_attempt(number: int, at: datetime = START) -> OrderRecord:
+    """The record while an attempt is routed, after others have failed."""
+    if number == 1:
+        return ROUTING
+    return advanced(after(in_attempt(number - 1)), OrderStatus.ROUTING, at, attempt=number)
+
+
+def quoted(raydium: ExecutionError | None = None, meteora: ExecutionError | None = None) -> Learnt:
+    worse = a_quote(VenueName.METEORA, "1480")
+    return steps.Quoted([(VenueName.RAYDIUM, raydium or a_quote()), (VenueName.METEORA, meteora or worse)])
+
+
+def decide(record: OrderRecord, learnt: Learnt, seconds: float = 0, policy: Policy | None = None) -> Step:
+    """The step that is next, so many seconds after the record's last event."""
+    return next_step(record, learnt, record.last.timestamp + timedelta(seconds=seconds), policy or Policy())
+
+
+def outline(step: Step) -> str:
+    """`Close failed 2 VENUE_UNAVAILABLE`: the step, its record's status, attempt and errors; or the step's fault."""
+    told: list[str] = []
+    match step:
+        case steps.Abandon(fault=fault) | steps.AwaitEnd(fault=fault):
+            told = [fault.code]
+        case steps.AskForQuotes() | steps.Build() | steps.Send() | steps.Defer() | steps.Close():
+            told = [step.record.status, str(step.record.attempt), *(error.code for error in step.record.errors)]
+    return " ".join([type(step).__name__, *told])
+
+
+FIRST, SECOND = "AskForQuotes routing 1", "AskForQuotes routing 2 VENUE_UNAVAILABLE"
+UNDISTURBED: list[Case] = [
+    (PENDING, steps.Claimed(False), FIRST),
+    (ROUTING, quoted(), "Build building 1"),
+    (BUILDING, BUILT, "Send submitted 1"),
+    (SUBMITTED, steps.Awaited(LANDED), "Close confirmed 1"),
+    (CONFIRMED, steps.StillOwed(), "Defer confirmed 1"),
+]
+# An order that is claimed after a crash, or given up.
+CLAIMED: list[tuple[OrderRecord, str, str]] = [
+    (PENDING, FIRST, "Close failed 0 INTERNAL_ERROR"),
+    (ROUTING, FIRST, "Close failed 1 INTERNAL_ERROR"),
+    (BUILDING, FIRST, "Close failed 1 INTERNAL_ERROR"),
+    (SUBMITTED, "LookUp", "Abandon INTERNAL_ERROR"),
+    (after(ROUTING), SECOND, f"Close failed 1 {AWAY.code} INTERNAL_ERROR"),
+    (after(BUILDING), SECOND, f"Close failed 1 {AWAY.code} INTERNAL_ERROR"),
+    (after(SUBMITTED), SECOND, f"Close failed 1 {AWAY.code} INTERNAL_ERROR"),
+    (CONFIRMED, "Close confirmed 1", "Close confirmed 1"),
+    (FAILED, "Close failed 1 INSUFFICIENT_LIQUIDITY", "Close failed 1 INSUFFICIENT_LIQUIDITY"),
+]
+VENUES: list[Case] = [
+    (ROUTING, quoted(AWAY), "Build building 1"),
+    (ROUTING, quoted(AWAY, TOO_MUCH), "Defer routing 1 VENUE_UNAVAILABLE"),
+    (ROUTING, quoted(TOO_MUCH, TOO_MUCH), "Close failed 1 INSUFFICIENT_LIQUIDITY"),
+    (BUILDING, steps.BuildFailed(AWAY), "Defer building 1 VENUE_UNAVAILABLE"),
+    (BUILDING, steps.BuildFailed(TOO_MUCH), "Close failed 1 INSUFFICIENT_LIQUIDITY"),
+    (SUBMITTED, steps.SendFailed(AWAY), "AwaitEnd VENUE_UNAVAILABLE"),  # it may have arrived all the same
+    (SUBMITTED, steps.Awaited(InFlight()), "Abandon TRANSACTION_TIMEOUT"),
+    (SUBMITTED, steps.LookedUp(NotFound()), "Send submitted 1"),
+    (SUBMITTED, steps.Awaited(NotFound(), AWAY), "Abandon VENUE_UNAVAILABLE"),
+    (SUBMITTED, steps.Undecided("no response"), "Defer submitted 1"),
+    (SUBMITTED, steps.Abandoned(Dropped(), ExecutionError("died")), "Close failed 1 INTERNAL_ERROR"),
+    (SUBMITTED, steps.Abandoned(Dropped(), OrderExpired("old")), "Close failed 1 ORDER_EXPIRED"),
+]
+# A transaction that is looked up, waited for after a fault, or abandoned because of it.
+TRANSACTIONS: list[tuple[Landed | Reverted | Dropped | InFlight, str, str, str]] = [
+    (LANDED, *("Close confirmed 1",) * 3),
+    (REVERTED, *("Close failed 1 SLIPPAGE_EXCEEDED",) * 3),
+    (Dropped(), "Defer submitted 1 TRANSACTION_TIMEOUT", *("Defer submitted 1 VENUE_UNAVAILABLE",) * 2),
+    (InFlight(), "Abandon TRANSACTION_TIMEOUT", "Abandon VENUE_UNAVAILABLE", "Defer submitted 1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("record", "learnt", "step"),
+    [
+        *UNDISTURBED,
+        *((record, steps.Claimed(True), step) for record, step, _ in CLAIMED),
+        *((record, steps.GivenUp("died"), step) for record, _, step in CLAIMED),
+        *VENUES,
+        *((SUBMITTED, steps.LookedUp(state), step) for state, step, _, _ in TRANSACTIONS),
+        *((SUBMITTED, steps.Awaited(state, AWAY), step) for state, _, step, _ in TRANSACTIONS),
+        *((SUBMITTED, steps.Abandoned(state, AWAY), step) for state, _, _, step in TRANSACTIONS),
+    ],
+)
+def test_what_was_learnt_decides_the_step(record: OrderRecord, learnt: Learnt, step: str) -> None:
+    assert outline(decide(record, learnt, seconds=1)) == step
+
+
+@pytest.mark.parametrize(
+    ("record", "learnt", "message"),
+    [
+        (PENDING, steps.Claimed(False), "Comparing prices on raydium and meteora"),
+        (after(ROUTING), steps.Claimed(False), "Comparing prices on raydium and meteora (attempt 2 of 3) after: away"),
+        (ROUTING, quoted(), "Creating the transaction: raydium gives 1490 USDC, more than meteora (1480)"),
+        (BUILDING, BUILT, "Transaction sent to raydium"),
+        (SUBMITTED, steps.Awaited(LANDED), "Swapped 10 SOL for 1489 USDC on raydium"),
+        (ROUTING, quoted(TOO_MUCH, TOO_MUCH), "The order failed: too much"),
+    ],
+)
+def test_an_event_says_what_happens(record: OrderRecord, learnt: Learnt, message: str) -> None:
+    step = decide(record, learnt)
+
+    assert isinstance(step, steps.AskForQuotes | steps.Build | steps.Send | steps.Close)
+    assert step.record.last.message == message
+
+
+# --- attempts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("attempt", "fault", "max_attempts", "step"),
+    [
+        (2, AWAY, 3, "Defer routing 2 VENUE_UNAVAILABLE VENUE_UNAVAILABLE"),
+        (3, AWAY, 3, "Close failed 3 VENUE_UNAVAILABLE VENUE_UNAVAILABLE VENUE_UNAVAILABLE"),
+        (2, TOO_MUCH, 3, "Close failed 2 VENUE_UNAVAILABLE INSUFFICIENT_LIQUIDITY"),
+        (1, AWAY, 1, "Close failed 1 VENUE_UNAVAILABLE"),
+    ],
+)
+def test_an_order_fails_after_its_last_attempt_or_a_terminal_error(
+    attempt: int, fault: ExecutionError, max_attempts: int, step: str
+) -> None:
+    decided = decide(in_attempt(attempt), quoted(fault, fault), policy=Policy(max_attempts=max_attempts))
+
+    assert outline(decided) == step
+    if isinstance(decided, steps.Close):
+        assert isinstance(decided.record.last, Failed)
+        assert (decided.record.last.code, decided.record.last.attempts) == (fault.code, decided.record.errors)
+
+
+@pytest.mark.parametrize(
+    ("base", "most", "bounds"),
+    [(100, 900, [(50, 150), (100, 300), (200, 600), (400, 900)]), (1000, 30, [(30, 30)] * 4), (0, 30, [(0, 0)] * 4)],
+)
+def test_the_back_off_doubles_up_to_a_maximum(base: float, most: float, bounds: list[tuple[float, float]]) -> None:
+    policy = Policy(max_attempts=9, retry_base_seconds=base, retry_max_seconds=most)
+    decided = [decide(in_attempt(number), quoted(AWAY, AWAY), policy=policy) for number in range(1, 5)]
+
+    assert [step.after for step in decided if isinstance(step, steps.Defer)] == bounds
+
+
+@pytest.mark.parametrize(
+    ("record", "learnt", "delays"),
+    [
+        (SUBMITTED, steps.Undecided("no response"), {0: (1, 1), 2: (1, 1), 10: (5, 5), 30: (15, 15), 3600: (15, 15)}),
+        (SUBMITTED, steps.Abandoned(InFlight(), AWAY), {0: (1, 1), 10: (5, 5), 3600: (15, 15)}),
+        (CONFIRMED, steps.StillOwed(), {0: (2.5, 5), 4: (2.5, 5), 20: (10, 20), 3600: (20, 40)}),
+    ],
+)
+def test_an_order_is_looked_at_less_and_less_often(
+    record: OrderRecord, learnt: Learnt, delays: dict[float, tuple[float, float]]
+) -> None:
+    decided = {age: decide(record, learnt, age) for age in delays}
+
+    assert {age: step.after for age, step in decided.items() if isinstance(step, steps.Defer)} == delays
+
+
+@pytest.mark.parametrize(
+    ("amount_out", "floor", "step"),
+    [
+        ("1482.55", "1482.55", "Close confirmed 1"),
+        ("1482.549999", "1482.55", "Close failed 1 SETTLEMENT_MISMATCH"),
+        ("0", "0", "Close failed 1 SETTLEMENT_MISMATCH"),
+    ],
+)
+def test_a_settlement_below_its_floor_is_never_confirmed(amount_out: str, floor: str, step: str) -> None:
+    record = replace(SUBMITTED, transaction=a_transaction(SUBMITTED.order, min_amount_out=Decimal(floor)))
+    landed = Landed(Decimal(amount_out), Decimal(1))
+
+    for learnt in (steps.Awaited(landed), steps.LookedUp(landed), steps.Abandoned(landed, AWAY)):
+        assert outline(decide(record, learnt)) == step
+
+
+@pytest.mark.parametrize(
+    ("record", "learnt", "in_time", "too_late"),
+    [
+        (PENDING, steps.Claimed(False), FIRST, FIRST),  # it waited its turn
+        (PENDING, steps.Claimed(True), FIRST, FIRST),
+        (ROUTING, steps.Claimed(False), FIRST, FIRST),
+        (ROUTING, steps.Claimed(True), FIRST, "Close failed 1 ORDER_EXPIRED"),
+        (BUILDING, steps.Claimed(True), FIRST, "Close failed 1 ORDER_EXPIRED"),
+        (after(ROUTING), steps.Claimed(False), SECOND, f"Close failed 2 {AWAY.code} ORDER_EXPIRED"),
+        (
+            in_attempt(2, START + timedelta(seconds=50)),
+            steps.Claimed(True),
+            SECOND,
+            f"Close failed 2 {AWAY.code} ORDER_EXPIRED",
+        ),
+        (SUBMITTED, steps.LookedUp(NotFound()), "Send submitted 1", "Abandon ORDER_EXPIRED"),
+        (SUBMITTED, steps.LookedUp(InFlight()), "Abandon TRANSACTION_TIMEOUT", "Abandon ORDER_EXPIRED"),
+        (SUBMITTED, steps.LookedUp(Dropped()), "Defer submitted 1 TRANSACTION_TIMEOUT", "Close failed 1 ORDER_EXPIRED"),
+        (SUBMITTED, steps.LookedUp(LANDED), "Close confirmed 1", "Close confirmed 1"),
+    ],
+)
+def test_an_order_expires_only_after_a_fault(record: OrderRecord, learnt: Learnt, in_time: str, too_late: str) -> None:
+    """60 s after the first routing, which was after 0.25 s, whatever has happened since."""
+    for seconds, step in ((60.25, in_time), (60.251, too_late)):
+        assert outline(next_step(record, learnt, START + timedelta(seconds=seconds), Policy())) == step
+
+
+# --- every life -------------------------------------------------------------------------------------------------------
+
+YOUNG, OLD = START + timedelta(seconds=5), START + timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A record as it is journaled, what its worker has just learnt, and the truth about its transaction: None, one of
+    MAY_LAND once it may have been sent, then how it ended."""
+
+    record: OrderRecord
+    learnt: Learnt
+    now: datetime = YOUNG
+    truth: TransactionState | None = None
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for moments that differ in numbers and texts only."""
+        return self.record.status, self.record.attempt, self.record.attempt_failed, self.learnt, self.now, self.truth
+
+    def following(self, step: Step, record: OrderRecord) -> Iterator["Moment"]:
+        """Whatever may come next: any true response of the venues, a crash, the end of a delay."""
+        truth = InFlight() if isinstance(step, steps.Send) and not self.truth else self.truth
+        truth = None if isinstance(step, steps.AskForQuotes) else truth
+        states = (*MAY_LAND, *ENDED) if truth in MAY_LAND else (truth,) if truth else ()
+        for learnt in responses(step, record, states):
+            yield Moment(record, learnt, self.now, getattr(learnt, "state", truth))
+        for now in {self.now, OLD}:
+            if isinstance(step, steps.Defer):
+                yield Moment(record, steps.Claimed(False), now, truth)
+            for claim in (steps.Claimed(True), steps.GivenUp("died")):  # a crash before the release of a deferred order
+                yield Moment(self.record if isinstance(step, steps.Defer) else record, claim, now, truth)
+
+
+def responses(step: Step, record: OrderRecord, states: Iterable[TransactionState]) -> Sequence[Learnt]:
+    undecided = steps.Undecided("no response")
+    match step:
+        case steps.AskForQuotes():
+            return quoted(), quoted(AWAY, AWAY), quoted(TOO_MUCH, TOO_MUCH)
+        case steps.Build():
+            return steps.Built(a_transaction(record.order, record.attempt)), *map(steps.BuildFailed, (AWAY, TOO_MUCH))
+        case steps.Send():
+            return *map(steps.Awaited, states), steps.SendFailed(AWAY), undecided
+        case steps.AwaitEnd(fault=fault):
+            return *(steps.Awaited(state, fault) for state in states), undecided
+        case steps.LookUp():
+            return *map(steps.LookedUp, states), undecided
+        case steps.Abandon(fault=fault):
+            return *(steps.Abandoned(state, fault) for state in states if not isinstance(state, NotFound)), undecided
+        case _:
+            return [steps.StillOwed()] if isinstance(step, steps.Close) else []
+
+
+def test_in_every_life_at_most_one_transaction_may_land() -> None:
+    """Enumerates what an order can meet: every response, crash and delay, at every step."""
+    todo, seen, taken = [Moment(PENDING, steps.Claimed(False))], {}, set()
+    while todo:
+        moment = todo.pop()
+        if repr(moment.key) in seen:
+            continue
+        seen[repr(moment.key)] = moment
+        step = next_step(moment.record, moment.learnt, moment.now, Policy())
+        taken.add(type(step))
+        record = moment.record if isinstance(step, steps.LookUp | steps.AwaitEnd | steps.Abandon) else step.record
+        statuses = [event.status for event in record.events]
+
+        assert [event.sequence for event in record.events] == list(range(1, len(statuses) + 1))
+        assert all(following in TRANSITIONS[status] for status, following in pairwise(statuses))
+        assert record.attempt <= Policy.max_attempts
+        if moment.record.is_final:
+            assert isinstance(step, steps.Close | steps.Defer)
+            assert record == moment.record
+        if moment.truth in MAY_LAND:
+            assert not isinstance(step, steps.AskForQuotes | steps.Build | steps.Close)
+            assert record.open_transaction == moment.record.open_transaction is not None
+        if moment.truth in (LANDED, REVERTED):
+            assert record.status in (SUBMITTED.status, CONFIRMED.status if moment.truth == LANDED else FAILED.status)
+        todo += moment.following(step, record)
+
+    assert taken == set(get_args(Step))
+    assert {type(moment.learnt) for moment in seen.values()} == set(get_args(Learnt))

@@ -1,0 +1,31 @@
+"""The order's lifecycle: the moves that exist, and all the others."""
+
+from itertools import product
+
+import pytest
+from order_engine.domain.errors import IllegalTransition
+from order_engine.domain.lifecycle import FINAL, TRANSITIONS, OrderStatus, check_transition
+
+# Written out once more, so that a change of the table is a change of this test too.
+LEGAL = {
+    "pending": {"routing", "failed"},
+    "routing": {"routing", "building", "failed"},
+    "building": {"routing", "submitted", "failed"},
+    "submitted": {"routing", "confirmed", "failed"},
+    "confirmed": set(),
+    "failed": set(),
+}
+
+
+@pytest.mark.parametrize(("current", "following"), list(product(OrderStatus, repeat=2)))
+def test_an_illegal_move_is_refused_by_name(current: OrderStatus, following: OrderStatus) -> None:
+    if following in LEGAL[current]:
+        check_transition(current, following)
+    else:
+        with pytest.raises(IllegalTransition, match=f"can't go from {current} to {following}"):
+            check_transition(current, following)
+
+
+def test_the_table_is_this_one() -> None:
+    assert TRANSITIONS == LEGAL
+    assert {OrderStatus.CONFIRMED, OrderStatus.FAILED} == FINAL

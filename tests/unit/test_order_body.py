@@ -1,0 +1,262 @@
+"""What a client may send, and the problem document (RFC 9457) that says what is wrong with anything else."""
+
+import json
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from order_engine.domain.errors import (
+    AcceptanceUnknown,
+    ClientOrderIdReused,
+    InvalidRequest,
+    NothingAccepted,
+    RequestRefused,
+    TooManySubscribers,
+)
+from order_engine.domain.order import OrderTerms
+from order_engine.domain.tokens import TOKENS
+from order_engine.entrypoints.order_body import MAX_BODY_BYTES, parse_order
+from order_engine.entrypoints.problems import problem_response
+from order_engine.use_cases.submit import fingerprint_of
+
+JSON = "application/json"
+ENOUGH = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": 10}
+SOL_MINT = TOKENS["SOL"].mint
+
+
+def body(**changes: Any) -> bytes:
+    return json.dumps({**ENOUGH, **changes}).encode()
+
+
+def body_with(field: str, literal: str) -> bytes:
+    """A body in which a field has a value that json.dumps might not write."""
+    others = {key: value for key, value in ENOUGH.items() if key != field}
+    return f'{json.dumps(others)[:-1]}, "{field}": {literal}}}'.encode()
+
+
+def parse(raw: bytes, content_type: str = JSON, key: str | None = None) -> OrderTerms:
+    return parse_order(raw, content_type, key)
+
+
+def problem_of(raw: bytes, content_type: str = JSON, key: str | None = None) -> dict[str, Any]:
+    """The document that the client gets."""
+    with pytest.raises(InvalidRequest) as caught:
+        parse(raw, content_type, key)
+    return document(caught.value)
+
+
+def document(refusal: RequestRefused) -> dict[str, Any]:
+    """A refusal's problem document, in which everything must be that every one has."""
+    response = problem_response(refusal)
+    problem: dict[str, Any] = json.loads(response["body"])
+    assert response["headers"] == {"Content-Type": "application/problem+json"}
+    assert response["statusCode"] == problem["status"]
+    assert (problem["type"], problem["title"]) == ("about:blank", HTTPStatus(problem["status"]).phrase)
+    assert problem["detail"] == str(refusal)
+    assert ("errors" in problem) == bool(refusal.errors)
+    return problem
+
+
+# --- what is taken ----------------------------------------------------------------------------------------------------
+
+
+def test_two_tokens_and_an_amount_are_enough() -> None:
+    terms = parse(b'{"tokenIn":"SOL","tokenOut":"USDC","amountIn":10}')
+
+    assert (terms.token_in, terms.token_out, terms.amount_in) == ("SOL", "USDC", Decimal(10))
+    assert (terms.order_type, terms.slippage_bps, terms.max_price_impact_bps) == ("market", 50, 1000)
+    assert (terms.min_amount_out, terms.client_order_id) == (None, None)
+    assert parse(body(minAmountOut=None, clientOrderId=None)) == terms
+
+
+def test_everything_that_may_be_said_is_taken() -> None:
+    given_fields = {"orderType": "market", "slippageBps": 0, "maxPriceImpactBps": 10_000, "clientOrderId": "a b/ü-1"}
+    terms = parse(body(**given_fields, minAmountOut="1400.00001", tokenIn=SOL_MINT, tokenOut="bonk"))
+
+    assert (terms.slippage_bps, terms.max_price_impact_bps) == (0, 10_000)
+    assert (terms.min_amount_out, terms.client_order_id) == (Decimal("1400.00001"), "a b/ü-1")
+    assert (terms.token_in, terms.token_out) == ("SOL", "BONK")
+
+
+@pytest.mark.parametrize(
+    ("literal", "amount"), [("1e-9", "0.000000001"), ("1E3", "1000"), ("1.500000000000", "1.5"), ("0.1", "0.1")]
+)
+def test_an_amount_may_have_an_exponent_and_zeros(literal: str, amount: str) -> None:
+    assert parse(body_with("amountIn", literal)).amount_in == Decimal(amount)
+
+
+@given(st.decimals("0.000000001", "18446744073", places=9), st.booleans())  # 20 digits, where a float has 17
+def test_no_amount_is_changed_by_being_read(amount: Decimal, as_string: bool) -> None:
+    literal = f'"{amount:f}"' if as_string else f"{amount:f}"
+
+    assert parse(body_with("amountIn", literal)).amount_in == amount
+
+
+@pytest.mark.parametrize(
+    "content_type", [JSON, "Application/JSON", "application/json; charset=utf-8", " application/json ;x=y"]
+)
+def test_the_media_type_may_have_parameters_and_any_case(content_type: str) -> None:
+    assert parse(body().ljust(MAX_BODY_BYTES), content_type) == parse(body())
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+OTHER_MEDIA = ["", "text/plain", "application/xml", "application/jsonp", "application/x-www-form-urlencoded"]
+NO_JSON = [b"", b"  \n", b"order", b"tokenIn=SOL", b"{", b'{"tokenIn":"SOL",}', b"{'tokenIn':'SOL'}"]
+NO_JSON += [b'{"tokenIn":"SOL"} {}', b"\xff\xfe\xfd", b"[" * 10_000]
+NO_OBJECT = [b'"SOL"', b"10", b"null", b"true", b"[]", b'[{"tokenIn":"SOL","tokenOut":"USDC","amountIn":10}]']
+TWICE = b'{"tokenIn":"SOL","tokenOut":"USDC","amountIn":1,"amountIn":2}'
+
+
+@pytest.mark.parametrize(
+    ("raw", "content_type", "status", "code"),
+    [
+        *((body(), other, 415, "UNSUPPORTED_MEDIA_TYPE") for other in OTHER_MEDIA),
+        *((body().ljust(size), JSON, 413, "BODY_TOO_LARGE") for size in (MAX_BODY_BYTES + 1, 300_000)),
+        *((raw, JSON, 400, "INVALID_JSON") for raw in [*NO_JSON, *NO_OBJECT, TWICE]),
+    ],
+    ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else None,
+)
+def test_a_body_is_refused_as_a_whole(raw: bytes, content_type: str, status: int, code: str) -> None:
+    problem = problem_of(raw, content_type)
+
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert "errors" not in problem
+
+
+WRONG: list[tuple[str, str, list[str]]] = [
+    ("amountIn", "must be a number", ["null", "true", "[10]", '{"value": 10}', '""', '"ten"', '"1e3"', '"Infinity"']),
+    ("amountIn", "must be a number", ["NaN", "Infinity", "-Infinity", "1e" + "9" * 30, "1e-" + "9" * 30]),
+    ("amountIn", "must be greater than 0", ["0", "-0.0", "-10", '"-0.1"', '"0.000000000"']),
+    ("amountIn", "must be at most 1000000000000000", ["1000000000000001", "1e400", "1e999999999", "9" * 5000]),
+    ("amountIn", "must be at most 18446744073.709551615", ['"18446744073.709551616"']),
+    ("amountIn", "at most 9 decimal places, which is what SOL has", ['"0.0000000001"', "1.0000000001", "1e-10"]),
+    ("amountIn", "more decimal places than any token", ["0." + "0" * 5000 + "1", "1e-400"]),
+    ("minAmountOut", "must be greater than 0", ["0"]),
+    ("minAmountOut", "must be a number", ['"a lot"']),
+    ("minAmountOut", "at most 6 decimal places, which is what USDC has", ['"0.0000001"']),
+    ("minAmountOut", "must be at most 18446744073709.551615", ['"18446744073709.551616"']),
+    ("tokenIn", "must be one of SOL, USDC", ['"DOGE"', '""', "null", '["SOL"]', '"\\ud800"']),
+    ("tokenOut", "must be one of SOL, USDC", ['"DOGE"', "7"]),
+    ("tokenOut", "must differ from tokenIn: both are SOL", ['"SOL"', '"sol"', f'"{SOL_MINT}"']),
+    ("orderType", "must be 'market'", ['"limit"', "null"]),
+    ("slippageBps", "whole number from 0 to 10000", ["-1", "10001", "0.5", '"50"', "true", "null"]),
+    ("maxPriceImpactBps", "whole number from 0 to 10000", ["10001"]),
+    ("clientOrderId", "1 to 128 printable characters", ['""', f'"{"x" * 129}"', '"a\\nb"', '"a\\u0000b"', '" a"', "7"]),
+    ("orderId", "is not a field of an order", ['"4b3a3a5c-9a5c-4d5e-8f27-8c8f6f2f8d11"']),
+    ("token_in", "is not a field of an order", ['"SOL"']),
+    ("comment", "is not a field of an order", ['"please"']),
+]
+
+
+@pytest.mark.parametrize(
+    ("field", "message", "literal"),
+    [(field, message, literal) for field, message, literals in WRONG for literal in literals],
+    ids=lambda value: str(value)[:32],
+)
+def test_a_wrong_field_is_named(field: str, message: str, literal: str) -> None:
+    problem = problem_of(body_with(field, literal))
+
+    assert (problem["status"], problem["code"]) == (422, "INVALID_FIELD")
+    (error,) = problem["errors"]
+    assert error["field"] == field
+    assert message in error["message"]
+    assert problem["detail"] == f"{field} {error['message']}"
+
+
+def test_every_wrong_or_missing_field_is_named_at_once() -> None:
+    problem = problem_of(b'{"tokenIn":"DOGE","amountIn":0,"slippageBps":-1,"comment":1}')
+
+    named = {error["field"]: error["message"] for error in problem["errors"]}
+    assert set(named) == {"tokenIn", "tokenOut", "amountIn", "slippageBps", "comment"}
+    assert named["tokenOut"] == "is required"
+    assert [error["field"] for error in problem_of(b"{}")["errors"]] == list(ENOUGH)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=8), children, max_size=3),
+    max_leaves=6,
+)
+fields = st.sampled_from([*ENOUGH, "orderType", "slippageBps", "minAmountOut", "clientOrderId", "more"])
+
+
+@given(st.dictionaries(fields, json_values, max_size=8))
+def test_a_json_object_is_an_order_or_a_refusal_that_names_a_field(given_body: dict[str, Any]) -> None:
+    try:
+        terms = parse(json.dumps(given_body).encode())
+    except InvalidRequest as refusal:
+        assert document(refusal)["status"] == 422
+        assert refusal.errors
+    else:
+        assert terms.token_in != terms.token_out
+
+
+@given(st.binary(max_size=64))
+def test_no_bytes_are_more_than_a_refusal(raw: bytes) -> None:
+    assert problem_of(raw)["status"] in (400, 422)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "code"),
+    [
+        (InvalidRequest("UNKNOWN_ORDER", "there is no such order"), 404, "UNKNOWN_ORDER"),
+        (ClientOrderIdReused("mine"), 409, "CLIENT_ORDER_ID_REUSED"),
+        (TooManySubscribers(), 429, "TOO_MANY_SUBSCRIBERS"),
+        (NothingAccepted("the queue did not take the order"), 503, "NOTHING_ACCEPTED"),
+        (AcceptanceUnknown("the queue did not respond", "mine"), 503, "ACCEPTANCE_UNKNOWN"),
+    ],
+)
+def test_every_other_refusal_has_its_status_and_code(refusal: RequestRefused, status: int, code: str) -> None:
+    problem = document(refusal)
+
+    assert (problem["status"], problem["code"]) == (status, code)
+    response = problem_response(refusal, HTTPStatus.BAD_REQUEST, {"Retry-After": "1"})
+    assert response["statusCode"] == json.loads(response["body"])["status"] == 400
+    assert response["headers"] == {"Content-Type": "application/problem+json", "Retry-After": "1"}
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_idempotency_key_is_another_way_to_say_client_order_id() -> None:
+    said = body(clientOrderId="mine")
+
+    assert parse(body(), key="mine") == parse(said) == parse(said, key="mine")
+
+
+@pytest.mark.parametrize(
+    ("inside", "key"), [("other", "mine"), ("", "mine"), (7, "mine"), (["mine"], "mine"), (None, ""), (None, "x" * 129)]
+)
+def test_a_key_that_differs_or_breaks_the_rules_is_refused(inside: object, key: str) -> None:
+    problem = problem_of(body(clientOrderId=inside), key=key)
+
+    assert problem["status"] == 422
+    assert [error["field"] for error in problem["errors"]] == ["clientOrderId"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        body(amountIn="10"),
+        body_with("amountIn", "10.000"),
+        body_with("amountIn", "1e1"),
+        body(tokenIn="sol", tokenOut=TOKENS["USDC"].mint),
+        body(orderType="market", slippageBps=50, maxPriceImpactBps=1000, minAmountOut=None),
+        body(clientOrderId="mine"),
+        b'{ "amountIn": 10, "tokenOut": "USDC", "tokenIn": "SOL" }',
+    ],
+)
+def test_another_spelling_of_the_same_order_has_the_same_fingerprint(other: bytes) -> None:
+    assert fingerprint_of(parse(other)) == fingerprint_of(parse(body()))
+
+
+def test_every_field_that_changes_the_order_changes_its_fingerprint() -> None:
+    changes: list[dict[str, Any]] = [{}, {"amountIn": "10.000000001"}, {"tokenIn": "RAY"}, {"tokenOut": "USDT"}]
+    changes += [{"tokenIn": "USDC", "tokenOut": "SOL"}, {"slippageBps": 51}, {"maxPriceImpactBps": 999}]
+    changes += [{"minAmountOut": 1}, {"minAmountOut": 10}]
+
+    assert len({fingerprint_of(parse(body(**change))) for change in changes}) == len(changes)
