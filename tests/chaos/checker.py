@@ -7,7 +7,7 @@ makes in writing and in reading alike is still one here.
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from tests.chaos import lifecycle, outcome, responses
+from tests.chaos import lifecycle, outcome, replies
 from tests.chaos.world import Breach, World
 
 Rule = Callable[[World], Iterator[Breach]]
@@ -39,9 +39,9 @@ def at_rest(world: World) -> Iterator[Breach]:
 
 
 RULES: tuple[Rule, ...] = (
-    *(responses.responses, responses.keys, responses.unasked, responses.nothing_accepted),
+    *(replies.responses, replies.keys, replies.unasked, replies.nothing_accepted),
     *(lifecycle.nothing_lost, lifecycle.legal_lives, lifecycle.diverted, lifecycle.unhurried_by_viewers),
     *(lifecycle.last_attempt, lifecycle.back_off, lifecycle.one_alive, lifecycle.impact),
     *(outcome.one_swap, outcome.own_hashes, outcome.the_same_everywhere, outcome.never_worse_than_asked),
-    *(responses.in_order, responses.to_the_end, at_rest),
+    *(replies.in_order, replies.to_the_end, at_rest),
 )

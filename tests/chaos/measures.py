@@ -19,7 +19,7 @@ from tests.chaos.report import judge
 from tests.chaos.running import observed, progress, settle
 from tests.chaos.stores import Stores
 from tests.chaos.world import FINAL
-from tests.support.operator import poll
+from tests.support.operations import poll
 
 ALLOWED_SECONDS = 60.0
 # By then the back-off of the rows that are owed has reached its cap, and does not grow however long PostgreSQL is gone.

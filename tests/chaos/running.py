@@ -16,7 +16,7 @@ from tests.chaos.plan import Plan
 from tests.chaos.relay import Relay
 from tests.chaos.saboteur import Saboteur
 from tests.chaos.world import Breach, Terms, World
-from tests.support.operator import FUNCTIONS
+from tests.support.operations import FUNCTIONS
 
 _POLL_SECONDS = 0.5
 _SHOW_SECONDS = 5.0

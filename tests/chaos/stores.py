@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.chaos.world import Journaled, Message, OnChain, Row
-from tests.support.operator import Item, Operator, poll
+from tests.support.operations import Item, Operator, poll
 
 _DIVERTING_SECONDS = 20.0
 _DEADLINE_SECONDS = 60.0

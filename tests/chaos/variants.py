@@ -12,7 +12,7 @@ from local.stack import ROOT
 from tests.chaos import plan
 from tests.chaos.running import Timings, run, unhosted
 from tests.chaos.world import Terms
-from tests.support.operator import FUNCTIONS
+from tests.support.operations import FUNCTIONS
 
 # Each by its name, the promise that the checker must then find broken, and its lines, which follow upon _COMMON.
 _BROKEN = """

@@ -12,7 +12,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from local.client import PATH, Message
 from local.stack import LocalStack
-from tests.support.operator import Operator, Row, poll
+from tests.support.operations import Operator, Row, poll
 
 PATIENCE_SECONDS = 60.0  # for what takes a fraction of a second on a quiet machine
 FIVE = ["pending", "routing", "building", "submitted", "confirmed"]

@@ -11,7 +11,7 @@ from order_engine.domain.tokens import NATIVE, TOKENS
 
 from local.client import Message
 from tests.e2e.system import FIVE, System, an_order, sequences, statuses, wait_for
-from tests.support.operator import most_at_once
+from tests.support.operations import most_at_once
 
 ALWAYS = {"orderId", "sequence", "status", "attempt", "timestamp", "message"}
 ADDED = {
@@ -157,9 +157,7 @@ def test_of_fifty_orders_at_once_at_most_ten_are_in_flight(system: System) -> No
     )
     with ThreadPoolExecutor(50) as clients:
         ids = [answer["orderId"] for answer in clients.map(lambda _: system.submit(an_order()), range(50))]
-    with ThreadPoolExecutor(
-        8
-    ) as clients:  # the gateway takes handshakes one by one, and refuses one that waits for long
+    with ThreadPoolExecutor(8) as clients:  # the gateway refuses a handshake that waits for long
         lives = list(clients.map(system.follow, ids))
 
     assert [statuses(life) for life in lives] == [FIVE] * 50

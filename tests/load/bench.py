@@ -23,7 +23,7 @@ from tests.chaos.clients import Clients
 from tests.chaos.measures import AT_ONCE, memory_mb
 from tests.chaos.plan import ORDINARY, Request, Visit
 from tests.chaos.world import Message, Transcript
-from tests.support.operator import most_at_once, poll
+from tests.support.operations import most_at_once, poll
 
 FIVE = ["pending", "routing", "building", "submitted", "confirmed"]
 _DEADLINE_SECONDS = 300

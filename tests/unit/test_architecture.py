@@ -111,9 +111,7 @@ def loaded_by(code: str) -> set[str]:
     settings = [*(f"{table}_TABLE" for table in tables), "ORDERS_QUEUE_URL", "NOTIFY_FUNCTION", "STREAM_URL"]
     environment = {
         **os.environ,
-        **dict.fromkeys(settings, "name"),
-        "MANAGEMENT_ENDPOINT": "http://localhost",
-        "DATABASE_URL": "postgresql://localhost",
+        **dict.fromkeys([*settings, "MANAGEMENT_ENDPOINT", "DATABASE_URL"], "http://localhost"),
         "AWS_DEFAULT_REGION": "eu-central-1",
         "PYTHONPATH": f"{ROOT}:{LAYER}",
         "PYTHONWARNINGS": "error",

@@ -27,7 +27,7 @@ def failures_of(bodies: list[str], work: Callable[[UUID], object], context: Lamb
     return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
 
-FAULTS = [BackingOff(UUID(int=1), START), LeaseLost("lost"), UnknownOrder("who"), ServiceUnavailable("away")]
+FAULTS = [BackingOff(UUID(int=1), START), LeaseLost("lost"), UnknownOrder("who"), ServiceUnavailable("no response")]
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, ZeroDivisionError("a bug")], ids=lambda fault: type(fault).__name__)

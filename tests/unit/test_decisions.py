@@ -27,7 +27,7 @@ from tests.support.builders import START, a_quote, a_record, a_transaction, adva
 
 Case = tuple[OrderRecord, Learnt, str]
 
-AWAY, TOO_MUCH = VenueUnavailable("away"), InsufficientLiquidity("too much")
+DOWN, TOO_MUCH = VenueUnavailable("down"), InsufficientLiquidity("too much")
 LANDED = Landed(Decimal(1489), Decimal("148.9"))
 REVERTED = Reverted("refused", FailureCode.SLIPPAGE_EXCEEDED)
 ENDED, MAY_LAND = (LANDED, REVERTED, Dropped()), (InFlight(), NotFound())
@@ -36,7 +36,7 @@ PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED = (a_record(status) for
 BUILT = steps.Built(a_transaction(BUILDING.order))
 
 
-def after(record: OrderRecord, error: ExecutionError = AWAY) -> OrderRecord:
+def after(record: OrderRecord, error: ExecutionError = DOWN) -> OrderRecord:
     """The record once its current attempt has failed."""
     failure = AttemptError(attempt=record.attempt, code=error.code, error=str(error), timestamp=START)
     return replace(record, errors=(*record.errors, failure))
@@ -44,9 +44,7 @@ def after(record: OrderRecord, error: ExecutionError = AWAY) -> OrderRecord:
 
 def in_attempt(number: int, at: datetime = START) -> OrderRecord:
     """The record while an attempt is routed, after others have failed."""
-    if number == 1:
-        return ROUTING
-    return advanced(after(in_attempt(number - 1)), OrderStatus.ROUTING, at, attempt=number)
+    return advanced(after(in_attempt(number - 1)), OrderStatus.ROUTING, at, attempt=number) if number > 1 else ROUTING
 
 
 def quoted(raydium: ExecutionError | None = None, meteora: ExecutionError | None = None) -> Learnt:
@@ -84,22 +82,22 @@ CLAIMED: list[tuple[OrderRecord, str, str]] = [
     (ROUTING, FIRST, "Close failed 1 INTERNAL_ERROR"),
     (BUILDING, FIRST, "Close failed 1 INTERNAL_ERROR"),
     (SUBMITTED, "LookUp", "Abandon INTERNAL_ERROR"),
-    (after(ROUTING), SECOND, f"Close failed 1 {AWAY.code} INTERNAL_ERROR"),
-    (after(BUILDING), SECOND, f"Close failed 1 {AWAY.code} INTERNAL_ERROR"),
-    (after(SUBMITTED), SECOND, f"Close failed 1 {AWAY.code} INTERNAL_ERROR"),
+    (after(ROUTING), SECOND, f"Close failed 1 {DOWN.code} INTERNAL_ERROR"),
+    (after(BUILDING), SECOND, f"Close failed 1 {DOWN.code} INTERNAL_ERROR"),
+    (after(SUBMITTED), SECOND, f"Close failed 1 {DOWN.code} INTERNAL_ERROR"),
     (CONFIRMED, "Close confirmed 1", "Close confirmed 1"),
     (FAILED, "Close failed 1 INSUFFICIENT_LIQUIDITY", "Close failed 1 INSUFFICIENT_LIQUIDITY"),
 ]
 VENUES: list[Case] = [
-    (ROUTING, quoted(AWAY), "Build building 1"),
-    (ROUTING, quoted(AWAY, TOO_MUCH), "Defer routing 1 VENUE_UNAVAILABLE"),
+    (ROUTING, quoted(DOWN), "Build building 1"),
+    (ROUTING, quoted(DOWN, TOO_MUCH), "Defer routing 1 VENUE_UNAVAILABLE"),
     (ROUTING, quoted(TOO_MUCH, TOO_MUCH), "Close failed 1 INSUFFICIENT_LIQUIDITY"),
-    (BUILDING, steps.BuildFailed(AWAY), "Defer building 1 VENUE_UNAVAILABLE"),
+    (BUILDING, steps.BuildFailed(DOWN), "Defer building 1 VENUE_UNAVAILABLE"),
     (BUILDING, steps.BuildFailed(TOO_MUCH), "Close failed 1 INSUFFICIENT_LIQUIDITY"),
-    (SUBMITTED, steps.SendFailed(AWAY), "AwaitEnd VENUE_UNAVAILABLE"),  # it may have arrived all the same
+    (SUBMITTED, steps.SendFailed(DOWN), "AwaitEnd VENUE_UNAVAILABLE"),  # it may have arrived all the same
     (SUBMITTED, steps.Awaited(InFlight()), "Abandon TRANSACTION_TIMEOUT"),
     (SUBMITTED, steps.LookedUp(NotFound()), "Send submitted 1"),
-    (SUBMITTED, steps.Awaited(NotFound(), AWAY), "Abandon VENUE_UNAVAILABLE"),
+    (SUBMITTED, steps.Awaited(NotFound(), DOWN), "Abandon VENUE_UNAVAILABLE"),
     (SUBMITTED, steps.Undecided("no response"), "Defer submitted 1"),
     (SUBMITTED, steps.Abandoned(Dropped(), ExecutionError("died")), "Close failed 1 INTERNAL_ERROR"),
     (SUBMITTED, steps.Abandoned(Dropped(), OrderExpired("old")), "Close failed 1 ORDER_EXPIRED"),
@@ -121,8 +119,8 @@ TRANSACTIONS: list[tuple[Landed | Reverted | Dropped | InFlight, str, str, str]]
         *((record, steps.GivenUp("died"), step) for record, _, step in CLAIMED),
         *VENUES,
         *((SUBMITTED, steps.LookedUp(state), step) for state, step, _, _ in TRANSACTIONS),
-        *((SUBMITTED, steps.Awaited(state, AWAY), step) for state, _, step, _ in TRANSACTIONS),
-        *((SUBMITTED, steps.Abandoned(state, AWAY), step) for state, _, _, step in TRANSACTIONS),
+        *((SUBMITTED, steps.Awaited(state, DOWN), step) for state, _, step, _ in TRANSACTIONS),
+        *((SUBMITTED, steps.Abandoned(state, DOWN), step) for state, _, _, step in TRANSACTIONS),
     ],
 )
 def test_what_was_learnt_decides_the_step(record: OrderRecord, learnt: Learnt, step: str) -> None:
@@ -133,7 +131,7 @@ def test_what_was_learnt_decides_the_step(record: OrderRecord, learnt: Learnt, s
     ("record", "learnt", "message"),
     [
         (PENDING, steps.Claimed(False), "Comparing prices on raydium and meteora"),
-        (after(ROUTING), steps.Claimed(False), "Comparing prices on raydium and meteora (attempt 2 of 3) after: away"),
+        (after(ROUTING), steps.Claimed(False), "Comparing prices on raydium and meteora (attempt 2 of 3) after: down"),
         (ROUTING, quoted(), "Creating the transaction: raydium gives 1490 USDC, more than meteora (1480)"),
         (BUILDING, BUILT, "Transaction sent to raydium"),
         (SUBMITTED, steps.Awaited(LANDED), "Swapped 10 SOL for 1489 USDC on raydium"),
@@ -153,10 +151,10 @@ def test_an_event_says_what_happens(record: OrderRecord, learnt: Learnt, message
 @pytest.mark.parametrize(
     ("attempt", "fault", "max_attempts", "step"),
     [
-        (2, AWAY, 3, "Defer routing 2 VENUE_UNAVAILABLE VENUE_UNAVAILABLE"),
-        (3, AWAY, 3, "Close failed 3 VENUE_UNAVAILABLE VENUE_UNAVAILABLE VENUE_UNAVAILABLE"),
+        (2, DOWN, 3, "Defer routing 2 VENUE_UNAVAILABLE VENUE_UNAVAILABLE"),
+        (3, DOWN, 3, "Close failed 3 VENUE_UNAVAILABLE VENUE_UNAVAILABLE VENUE_UNAVAILABLE"),
         (2, TOO_MUCH, 3, "Close failed 2 VENUE_UNAVAILABLE INSUFFICIENT_LIQUIDITY"),
-        (1, AWAY, 1, "Close failed 1 VENUE_UNAVAILABLE"),
+        (1, DOWN, 1, "Close failed 1 VENUE_UNAVAILABLE"),
     ],
 )
 def test_an_order_fails_after_its_last_attempt_or_a_terminal_error(
@@ -176,7 +174,7 @@ def test_an_order_fails_after_its_last_attempt_or_a_terminal_error(
 )
 def test_the_back_off_doubles_up_to_a_maximum(base: float, most: float, bounds: list[tuple[float, float]]) -> None:
     policy = Policy(max_attempts=9, retry_base_seconds=base, retry_max_seconds=most)
-    decided = [decide(in_attempt(number), quoted(AWAY, AWAY), policy=policy) for number in range(1, 5)]
+    decided = [decide(in_attempt(number), quoted(DOWN, DOWN), policy=policy) for number in range(1, 5)]
 
     assert [step.after for step in decided if isinstance(step, steps.Defer)] == bounds
 
@@ -185,7 +183,7 @@ def test_the_back_off_doubles_up_to_a_maximum(base: float, most: float, bounds: 
     ("record", "learnt", "delays"),
     [
         (SUBMITTED, steps.Undecided("no response"), {0: (1, 1), 2: (1, 1), 10: (5, 5), 30: (15, 15), 3600: (15, 15)}),
-        (SUBMITTED, steps.Abandoned(InFlight(), AWAY), {0: (1, 1), 10: (5, 5), 3600: (15, 15)}),
+        (SUBMITTED, steps.Abandoned(InFlight(), DOWN), {0: (1, 1), 10: (5, 5), 3600: (15, 15)}),
         (CONFIRMED, steps.StillOwed(), {0: (2.5, 5), 4: (2.5, 5), 20: (10, 20), 3600: (20, 40)}),
     ],
 )
@@ -209,7 +207,7 @@ def test_a_settlement_below_its_floor_is_never_confirmed(amount_out: str, floor:
     record = replace(SUBMITTED, transaction=a_transaction(SUBMITTED.order, min_amount_out=Decimal(floor)))
     landed = Landed(Decimal(amount_out), Decimal(1))
 
-    for learnt in (steps.Awaited(landed), steps.LookedUp(landed), steps.Abandoned(landed, AWAY)):
+    for learnt in (steps.Awaited(landed), steps.LookedUp(landed), steps.Abandoned(landed, DOWN)):
         assert outline(decide(record, learnt)) == step
 
 
@@ -221,12 +219,12 @@ def test_a_settlement_below_its_floor_is_never_confirmed(amount_out: str, floor:
         (ROUTING, steps.Claimed(False), FIRST, FIRST),
         (ROUTING, steps.Claimed(True), FIRST, "Close failed 1 ORDER_EXPIRED"),
         (BUILDING, steps.Claimed(True), FIRST, "Close failed 1 ORDER_EXPIRED"),
-        (after(ROUTING), steps.Claimed(False), SECOND, f"Close failed 2 {AWAY.code} ORDER_EXPIRED"),
+        (after(ROUTING), steps.Claimed(False), SECOND, f"Close failed 2 {DOWN.code} ORDER_EXPIRED"),
         (
             in_attempt(2, START + timedelta(seconds=50)),
             steps.Claimed(True),
             SECOND,
-            f"Close failed 2 {AWAY.code} ORDER_EXPIRED",
+            f"Close failed 2 {DOWN.code} ORDER_EXPIRED",
         ),
         (SUBMITTED, steps.LookedUp(NotFound()), "Send submitted 1", "Abandon ORDER_EXPIRED"),
         (SUBMITTED, steps.LookedUp(InFlight()), "Abandon TRANSACTION_TIMEOUT", "Abandon ORDER_EXPIRED"),
@@ -278,11 +276,11 @@ def responses(step: Step, record: OrderRecord, states: Iterable[TransactionState
     undecided = steps.Undecided("no response")
     match step:
         case steps.AskForQuotes():
-            return quoted(), quoted(AWAY, AWAY), quoted(TOO_MUCH, TOO_MUCH)
+            return quoted(), quoted(DOWN, DOWN), quoted(TOO_MUCH, TOO_MUCH)
         case steps.Build():
-            return steps.Built(a_transaction(record.order, record.attempt)), *map(steps.BuildFailed, (AWAY, TOO_MUCH))
+            return steps.Built(a_transaction(record.order, record.attempt)), *map(steps.BuildFailed, (DOWN, TOO_MUCH))
         case steps.Send():
-            return *map(steps.Awaited, states), steps.SendFailed(AWAY), undecided
+            return *map(steps.Awaited, states), steps.SendFailed(DOWN), undecided
         case steps.AwaitEnd(fault=fault):
             return *(steps.Awaited(state, fault) for state in states), undecided
         case steps.LookUp():

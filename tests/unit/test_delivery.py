@@ -39,7 +39,7 @@ class Room(Deployment):
             began = self.timeline.seconds
             self.claim = self.publisher.publish(self.claim, self.routed())
             took = self.timeline.seconds - began
-            self.timeline.wait(0.1)  # for what goes on aside, while the worker goes on
+            self.timeline.wait(0.1)  # for what runs in the background
             return took
 
         return [self.run(work) for _ in range(times)][-1]

@@ -170,7 +170,7 @@ def test_an_order_that_another_worker_has_is_due_when_the_lease_ends() -> None:
     assert len(works.platform.queue.sent) == 1
 
 
-def test_without_a_service_the_order_is_sent_anew_or_the_message_redelivered() -> None:
+def test_without_a_service_the_order_or_its_message_is_redelivered() -> None:
     works = Works(None, Fate.NO_QUOTES)
     works.troubles.away = {Service.JOURNAL}
     assert works.process(received=2) is Outcome.DEFERRED
@@ -207,7 +207,6 @@ def test_an_order_that_no_worker_ever_took_up_goes_back_to_the_queue() -> None:
     given_up = works.run(lambda: works.platform.executor().give_up(works.order_id, "its workers died"))
 
     assert given_up is Outcome.DEFERRED
-
     works.timeline.wait(works.delay)
     assert works.process() is Outcome.DONE
     assert works.record.status is S.CONFIRMED

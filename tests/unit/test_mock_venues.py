@@ -56,7 +56,7 @@ def quoted(order: Order, venue: VenueName, share: Decimal | None = None) -> Quot
         (METEORA, "0.002", "145.5", "1496.253369", "0.0498"),  # 3 000 000 · 9.98 / (20 000 + 9.98)
     ],
 )
-def test_ten_sol_give_what_the_constant_product_gives_within_a_band_of_prices(
+def test_ten_sol_give_what_the_constant_product_gives_within_a_price_band(
     venue: VenueName, fee: str, lowest: str, amount_out: str, impact: str
 ) -> None:
     quote = quoted(an_order(amount_in=Decimal(10)), venue)
@@ -186,7 +186,7 @@ def test_sol_is_wrapped_and_unwrapped(token_in: str, token_out: str, steps: tupl
     assert built(an_order(token_in=token_in, token_out=token_out)).steps == steps
 
 
-def test_only_the_same_attempt_with_the_same_quote_builds_the_same_transaction() -> None:
+def test_only_a_repeated_attempt_and_quote_build_the_same_transaction() -> None:
     order, clock = an_order(), Timeline()
     later = raydium(clock=clock)
     clock.wait(1)
@@ -265,7 +265,7 @@ def order_meeting(quote: Fault | None = None, submit: Fault | None = None) -> Or
     ],
 )
 @pytest.mark.parametrize("patience", [2, 8])
-def test_a_fault_raises_a_transient_error_and_a_transaction_may_have_arrived(
+def test_a_fault_is_transient_and_its_transaction_may_have_arrived(
     fault: Fault, quoting: type[Exception], sending: type[Exception], arrives: bool, patience: float, clock: Timeline
 ) -> None:
     venue, transaction = raydium(UNRELIABLE, clock), built(order_meeting(submit=fault))

@@ -25,10 +25,10 @@ from order_engine.domain.tokens import TOKENS
 from tests.support.builders import a_quote, an_order
 
 RAYDIUM, METEORA = VenueName.RAYDIUM, VenueName.METEORA
-AWAY = VenueUnavailable("away")
+DOWN = VenueUnavailable("down")
 
 
-def route(order: Order, raydium: QuoteResult, meteora: QuoteResult = AWAY) -> RoutingDecision:
+def route(order: Order, raydium: QuoteResult, meteora: QuoteResult = DOWN) -> RoutingDecision:
     return choose(order, [(RAYDIUM, raydium), (METEORA, meteora)])
 
 
@@ -50,7 +50,7 @@ def test_of_equal_quotes_the_venue_that_was_asked_first_is_chosen() -> None:
         assert "as much as" in decision.reason
 
 
-@pytest.mark.parametrize("error", [AWAY, RateLimited("slower"), InsufficientLiquidity("too much")])
+@pytest.mark.parametrize("error", [DOWN, RateLimited("slower"), InsufficientLiquidity("too much")])
 def test_with_one_venue_down_the_order_goes_to_the_other(error: ExecutionError) -> None:
     decision = route(an_order(), error, a_quote(METEORA, "1200"))
 
@@ -62,7 +62,7 @@ def test_with_one_venue_down_the_order_goes_to_the_other(error: ExecutionError) 
 @pytest.mark.parametrize(
     ("raydium", "meteora", "raised"),
     [
-        (AWAY, RateLimited("slower"), VenueUnavailable),
+        (DOWN, RateLimited("slower"), VenueUnavailable),
         (InsufficientLiquidity("too much"), RateLimited("slower"), RateLimited),
         (RateLimited("slower"), InsufficientLiquidity("too much"), RateLimited),
         (InsufficientLiquidity("too much"), InsufficientLiquidity("far too much"), InsufficientLiquidity),
@@ -129,7 +129,7 @@ def test_a_quote_for_nothing_or_with_too_much_impact_is_rejected(
 
 
 outs = st.decimals(min_value="0.00001", max_value="1000000000", places=6)
-failures = st.sampled_from([AWAY, RateLimited("slower"), InsufficientLiquidity("no"), OrderExpired("old")])
+failures = st.sampled_from([DOWN, RateLimited("slower"), InsufficientLiquidity("no"), OrderExpired("old")])
 result_lists = st.lists(
     st.tuples(st.sampled_from(VenueName), st.one_of(outs, failures)), min_size=1, max_size=5
 ).filter(lambda results: any(isinstance(result, Decimal) for _, result in results))
@@ -150,7 +150,7 @@ def test_no_quote_is_ever_better_than_the_chosen_one(
 
 
 @given(outs, st.integers(0, 10_000), st.sampled_from(sorted(TOKENS)))
-def test_the_floor_is_within_one_base_unit_of_what_was_asked_and_never_above(
+def test_the_floor_is_at_most_one_base_unit_below_the_exact_one(
     amount_out: Decimal, slippage_bps: int, token_out: str
 ) -> None:
     order = an_order(slippage_bps=slippage_bps, token_out=token_out)

@@ -47,7 +47,7 @@ def test_an_accepted_order_is_journaled_as_pending_and_queued_once(door: Door) -
     assert door.submit().order_id != order.order_id
 
 
-def test_a_repeated_key_returns_the_same_order_and_queues_it_until_it_is_final(door: Door) -> None:
+def test_a_repeated_key_returns_its_order_and_queues_it_until_it_is_final(door: Door) -> None:
     first = door.submit("mine")
     door.now.wait(60)
 
@@ -81,7 +81,7 @@ FAIL, LOSE = Mode.FAIL_BEFORE, Mode.FAIL_AFTER
         ("mine", {"create": Mode.HANG}, AcceptanceUnknown, 0),
         (None, {"send": FAIL}, NothingAccepted, 0),
         (None, {"send": LOSE}, NothingAccepted, 0),
-        ("mine", {"send": FAIL}, AcceptanceUnknown, 1),  # its client goes on with it
+        ("mine", {"send": FAIL}, AcceptanceUnknown, 1),  # its client can repeat the request
         (None, {"send": FAIL, "withdraw": FAIL}, AcceptanceUnknown, 1),
     ],
 )

@@ -8,7 +8,6 @@ from order_engine.entrypoints.socket_messages import answer, parse_query
 
 from tests.doubles.gate import Service
 from tests.doubles.services import Socket
-from tests.doubles.tables import Tables
 from tests.unit.deployment import Deployment
 
 NAME = "connection="
@@ -18,8 +17,8 @@ ORDER_ID = "4b3a3a5c-9a5c-4d5e-8f27-8c8f6f2f8d11"
 class Door(Deployment):
     """A subscription to the order."""
 
-    def __init__(self, page_size: int = 20) -> None:
-        super().__init__(tables=Tables(page_size))
+    def __init__(self) -> None:
+        super().__init__()
         self.subscription = self.platform.subscription()
         self.socket = self.platform.sockets[NAME] = Socket()
 
@@ -35,15 +34,6 @@ class Door(Deployment):
 @pytest.fixture
 def door() -> Door:
     return Door()
-
-
-@pytest.fixture(params=[0, 1])
-def room(request: pytest.FixtureRequest) -> Door:
-    """Where whoever joins next is kept on page 0, or on page 1."""
-    door = Door(page_size=1)
-    if request.param:
-        door.watch("first")
-    return door
 
 
 # --- the handshake ----------------------------------------------------------------------------------------------------
@@ -73,26 +63,26 @@ def test_a_query_that_is_wrong_is_refused_with_its_field(query: dict[str, str], 
 
 
 @pytest.mark.parametrize("after", [0, 2])
-def test_a_subscriber_is_kept_and_brought_up_to_date(room: Door, after: int) -> None:
-    room.join(after=after)
+def test_a_subscriber_is_kept_and_brought_up_to_date(door: Door, after: int) -> None:
+    door.join(after=after)
 
-    kept = room.kept[NAME]
+    kept = door.kept[NAME]
     assert (kept.sent_through, kept.live_after) == (after, None)
-    assert room.platform.notify_requests.requested == [kept]
+    assert door.platform.notify_requests.requested == [kept]
 
 
-def test_a_subscriber_that_leaves_is_forgotten_and_may_leave_again(room: Door) -> None:
-    room.join()
+def test_a_subscriber_that_leaves_is_forgotten_and_may_leave_again(door: Door) -> None:
+    door.join()
 
     for _ in range(2):
-        room.subscription.leave(NAME)
-        assert NAME not in room.kept
+        door.subscription.leave(NAME)
+        assert NAME not in door.kept
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_ping_is_answered_with_a_pong(door: Door) -> None:
+def test_a_ping_gets_a_pong(door: Door) -> None:
     assert door.say('{"action":"ping"}') == [{"type": "pong"}]
 
 
@@ -100,15 +90,15 @@ def test_a_ping_is_answered_with_a_pong(door: Door) -> None:
     ("text", "after"),
     [('{"action":"replay","after":2}', 2), ('{"action":"replay","after":"2"}', 2), ('{"action":"replay"}', 0)],
 )
-def test_a_replay_makes_notify_the_writer_again(room: Door, text: str, after: int) -> None:
-    room.join()
-    assert room.platform.subscribers.hand_over(room.kept[NAME], through=1)
+def test_a_replay_makes_notify_the_writer_again(door: Door, text: str, after: int) -> None:
+    door.join()
+    assert door.platform.subscribers.hand_over(door.kept[NAME], through=1)
 
-    assert room.say(text) == []
+    assert door.say(text) == []
 
-    kept = room.kept[NAME]
+    kept = door.kept[NAME]
     assert (kept.sent_through, kept.live_after, kept.generation) == (after, None, 2)
-    assert room.platform.notify_requests.requested[-1] == kept
+    assert door.platform.notify_requests.requested[-1] == kept
 
 
 @pytest.mark.parametrize(
@@ -140,7 +130,7 @@ def test_a_replay_on_a_connection_that_is_not_kept_is_refused(door: Door) -> Non
 
 
 @pytest.mark.parametrize("gone", [True, False])
-def test_a_socket_that_can_not_be_answered_raises_nothing(door: Door, gone: bool) -> None:
+def test_a_socket_that_can_not_be_reached_raises_nothing(door: Door, gone: bool) -> None:
     door.socket.closed = gone
     door.troubles.away = set() if gone else {Service.SOCKETS}
 

@@ -9,6 +9,7 @@ def test_a_token_is_found_by_its_symbol_in_any_case_and_by_its_mint(token: Token
     base58 = set("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")
 
     assert resolve(token.symbol) == resolve(token.symbol.lower()) == resolve(token.mint) == token
+    assert (token is NATIVE) == (token.mint == "So11111111111111111111111111111111111111112")  # wrapped SOL
     assert 32 <= len(token.mint) <= 44
     assert set(token.mint) <= base58
 
@@ -17,7 +18,3 @@ def test_a_token_is_found_by_its_symbol_in_any_case_and_by_its_mint(token: Token
 def test_anything_else_is_refused_with_the_symbols_that_there_are(name: object) -> None:
     with pytest.raises(ValueError, match="must be one of SOL, USDC, USDT"):
         resolve(name)
-
-
-def test_the_native_token_is_traded_by_the_mint_of_wrapped_sol() -> None:
-    assert resolve("So11111111111111111111111111111111111111112") is NATIVE
