@@ -155,8 +155,8 @@ def test_the_orders_of_a_batch_are_executed_and_persisted_once(
 ) -> None:
     deployment.journaled(*orders_of(event_in(name)))
 
-    for _ in range(2):  # redelivered, which changes nothing
-        assert deployment.invoke(route_execute.handler, name) == {"batchItemFailures": []}
+    for function in (route_execute, route_execute, dead_letters):  # redelivered, which changes nothing
+        assert deployment.invoke(function.handler, name) == {"batchItemFailures": []}
 
     for record in map(deployment.read, orders_of(event_in(name))):
         assert [event.status for event in record.events] == LIFE
@@ -164,16 +164,13 @@ def test_the_orders_of_a_batch_are_executed_and_persisted_once(
         assert len(events_of(database, record)) == 5
 
 
-def test_only_the_messages_that_failed_are_redelivered(deployment: Deployment) -> None:
-    poison, (held, free) = event_in("route_execute-poison"), (uuid4(), uuid4())
-    deployment.journaled(held, free)
-    deployment.parts.journal.claim(held)
-    good = sqs_event(*(json.dumps({"orderId": str(order_id)}) for order_id in (held, free)))
+@pytest.mark.parametrize("function", [route_execute, dead_letters])
+def test_poison_is_redelivered_until_it_is_a_dead_letter_and_stays(deployment: Deployment, function: Any) -> None:
+    event = event_in("route_execute-poison")
 
-    response = deployment.invoke(route_execute.handler, {"Records": [*poison["Records"], *good["Records"]]})
+    response = deployment.invoke(function.handler, event)
 
-    assert response == {"batchItemFailures": [{"itemIdentifier": one["messageId"]} for one in poison["Records"]]}
-    assert [deployment.read(order_id).status for order_id in (held, free)] == ["pending", "confirmed"]
+    assert response == {"batchItemFailures": [{"itemIdentifier": one["messageId"]} for one in event["Records"]]}
 
 
 def test_an_order_that_kept_killing_its_workers_ends_as_failed(deployment: Deployment, database: Database) -> None:
