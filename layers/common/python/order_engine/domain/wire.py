@@ -7,7 +7,7 @@ from pydantic.alias_generators import to_camel
 class WireModel(BaseModel):
     """A frozen model: camelCase and decimal strings in JSON, snake_case and Decimal in Python.
 
-    NotFound fields are ignored, so that a release can read what a later one stored, after a rollback.
+    Unknown fields are ignored, so that a release can read what a later one stored, after a rollback.
     """
 
     model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore")
