@@ -33,7 +33,7 @@ _POLL_SECONDS = 0.02
 def free_port() -> int:
     """A loopback port that nobody uses; below the range that systems hand out to outgoing connections, so that it
     is still free when a server comes back to it."""
-    for port in random.sample(range(20000, 30000), 100):
+    for port in random.SystemRandom().sample(range(20000, 30000), 100):  # whoever seeds `random` has no say in it
         if not port_problem(port):
             return port
     raise LocalStackError("found no free port between 20000 and 30000")

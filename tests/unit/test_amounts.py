@@ -5,14 +5,7 @@ from decimal import Decimal, localcontext
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from order_engine.domain.amounts import (
-    MAX_AMOUNT,
-    decimal_places,
-    floor_to_unit,
-    parse_amount,
-    price_of,
-    to_wire,
-)
+from order_engine.domain.amounts import MAX_AMOUNT, decimal_places, floor_to_unit, parse_amount, price_of, to_wire
 
 amounts = st.decimals(min_value="1E-12", max_value=MAX_AMOUNT, places=12).filter(lambda amount: amount > 0)
 

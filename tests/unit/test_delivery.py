@@ -180,12 +180,13 @@ def test_a_late_subscriber_gets_what_it_has_not_had(page: int, after: int, seque
 @ON_EACH_PAGE
 def test_a_subscriber_taken_back_again_meanwhile_is_served(room: Room, page: int) -> None:
     """Notify may not have been requested for it since."""
-    socket = room.watch("a", page, generation=2)
+    room.publish()
+    socket = room.watch("a", page, generation=2, sent_through=1)
 
     room.notify("a", generation=1)
 
-    assert socket.sequences == [1]
-    assert room.kept["a"].live_after == 1
+    assert socket.sequences == [2]
+    assert room.kept["a"].live_after == 2
 
 
 def test_for_an_unknown_subscriber_or_order_nothing_is_posted(room: Room) -> None:
@@ -226,14 +227,16 @@ def test_a_client_that_left_during_its_handshake_is_not_waited_for(room: Room) -
     assert room.timeline.seconds < 3
 
 
+@pytest.mark.parametrize("trouble", ["deaf", "stuck"])
 @pytest.mark.parametrize("until", [0.2, 60.0])
-def test_a_socket_that_can_not_be_reached_is_retried_for_some_seconds(room: Room, until: float) -> None:
+def test_a_socket_that_can_not_be_reached_is_retried_for_some_seconds(room: Room, trouble: str, until: float) -> None:
     slow = room.watch("slow")
-    slow.deaf = (0, until)
+    setattr(slow, trouble, (0, until))
 
     if until == 60.0:
         with pytest.raises(SocketUnreachable):
             room.notify("slow")
+        assert 3 < room.timeline.seconds < 8
         room.timeline.wait(until)
     room.notify("slow")
 
