@@ -32,7 +32,7 @@ _FAULTS = [
     Fault(1.0, "kill", "notify"),
     *(Fault(1.1 + n / 10, "duplicate", choice=n / 10) for n in range(10)),
     Fault(1.4, "throttle", "dynamodb", choice=0.3, seconds=0.5),
-    Fault(1.9, "hold", "posts", choice=0.3, seconds=1),
+    Fault(1.9, "hold", "dynamodb", choice=0.2, seconds=1),
     Fault(2.5, "throttle", "sqs", choice=0.5, seconds=0.5),
     Fault(3.5, "resume"),
     Fault(3.6, "stop"),
