@@ -19,7 +19,7 @@ help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1 \2/p' $(MAKEFILE_LIST) | while read -r target text; \
 		do printf '  make %-11s %s\n' "$$target" "$$text"; done
 
-run: $(READY) ## start the system on this machine; RELOAD=1: changed code takes effect at once
+run: $(READY) ## start the system on this machine; RELOAD=1: serves changed code
 	@exec $(BIN)/python -m local
 
 TOKENS ?= SOL USDC 1

@@ -33,14 +33,14 @@
 #ifndef MESSAGES
 #define MESSAGES 2 /* of the same order */
 #endif
-#define ATTEMPTS 2 /* ExecutionPolicy.max_attempts */
+#define ATTEMPTS 2 /* Policy.max_attempts */
 #define KILLS    2 /* maxReceiveCount: so many deliveries that killed their worker make a message a dead letter */
 #define HASHES   3 /* transactions; a right engine has one for each attempt, a wrong one may have more */
 
 mtype:status = { pending, routing, building, submitted, confirmed, failed };
 mtype:chain = { unsent, flying, waiting, landed, reverted, dead };
 
-/* The lifecycle. tests/formal/test_lifecycle_table.py holds it against order_engine.status.TRANSITIONS. */
+/* The lifecycle. tests/formal/test_lifecycle_table.py holds it against order_engine.domain.lifecycle.TRANSITIONS. */
 #define LEGAL(from, to) ( \
     (from == pending && (to == routing || to == failed)) || \
     (from == routing && (to == building || to == routing || to == failed)) || \

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -45,10 +46,11 @@ def follow(websocket_url: str, after: int | None = None) -> Iterator[Message]:
 
 
 def _problem(response: httpx.Response) -> Message:
-    try:
-        return _parse(response.text)
-    except json.JSONDecodeError:
-        return {"status": response.status_code, "title": response.reason_phrase, "detail": response.text}
+    problem: Message = {"status": response.status_code, "title": response.reason_phrase, "detail": response.text}
+    with suppress(json.JSONDecodeError):
+        body = _parse(response.text)
+        return {**problem, **body} if isinstance(body, dict) else problem
+    return problem
 
 
 def _parse(text: str | bytes) -> Message:

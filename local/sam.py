@@ -8,37 +8,27 @@ import ipaddress
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import timedelta
-from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
-from uuid import UUID
 
-from order_engine.adapters.journal.journal import DynamoJournal
-from order_engine.bootstrap import utc_now
-from order_engine.domain.order import Order
-from order_engine.domain.record import OrderRecord
 from rich.console import Console
 
 from local.errors import LocalStackError
+from local.events import EVENTS, place_orders
 from local.gateway import REGION
 from local.relay import relay
 from local.settings import read_settings
 from local.stack import ROOT, STATE, LocalStack
 
 BUILD = ROOT / ".aws-sam/build"
-EVENTS = ROOT / "events"
 _HOST = "host.docker.internal"  # this machine, as containers call it
 _IMAGE = "public.ecr.aws/lambda/python:3.13"
-_ORDER_IDS = re.compile(r"5a3b0000-0000-4000-8000-\d{12}")  # of the events; the journal is given an order for each
-_UNKNOWN = "99"  # but for those that end so
 # What a function is to reach, rather than to tell a client.
 _REACHED = ("AWS_ENDPOINT_URL", "MANAGEMENT_ENDPOINT", "DATABASE_URL", "ORDERS_QUEUE_URL")
 
@@ -75,7 +65,8 @@ class SamLocal:
                 cleanup.callback(path.unlink, missing_ok=True)
             self._environment.write_text(json.dumps(self._variables(), indent=2))
             self.config.write_text(self._configuration(address))
-            self._place_orders()
+            outputs = self.stack.outputs
+            place_orders(self.stack.gateway.client("dynamodb"), outputs["JournalTableName"], EVENTS.glob("*.json"))
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -115,25 +106,6 @@ class SamLocal:
         commands = ("invoke", "start_api", "start_lambda")
         sections = ["\n".join([f"[default.local_{name}.parameters]", *lines]) for name in commands]
         return "\n\n".join(["version = 0.1", *sections]) + "\n"
-
-    def _place_orders(self) -> None:
-        """Has the journal know the orders that the events are about, as if `submit` had been there; a worker that
-        crashed took up those of dead letters."""
-        dynamodb, outputs = self.stack.gateway.client("dynamodb"), self.stack.outputs
-        orders, keys = outputs["JournalTableName"], outputs["ClientOrderIdsTableName"]
-        journal = DynamoJournal(dynamodb, orders, keys, utc_now, lease=timedelta(0))
-        for path in sorted(EVENTS.glob("*.json")):
-            for order_id in _ORDER_IDS.findall(path.read_text()):
-                if not order_id.endswith(_UNKNOWN):
-                    journal.create(OrderRecord.accepted(sample_order(UUID(order_id))), fingerprint="of no request")
-                    if path.stem == "dead_letters":
-                        journal.claim(UUID(order_id))
-
-
-def sample_order(order_id: UUID) -> Order:
-    """10 SOL for USDC."""
-    asked = {"order_type": "market", "token_in": "SOL", "token_out": "USDC", "amount_in": Decimal(10)}
-    return Order.model_validate({"order_id": order_id, **asked, "slippage_bps": 100, "created_at": utc_now()})
 
 
 def architecture() -> str:

@@ -105,8 +105,8 @@ class LocalStack:
 
     def _start(self) -> None:
         _allow_many_sockets()
+        self.gateway.check_port()  # before the log of the last run is emptied
         self._take_state()
-        self.gateway.check_port()
         self._progress("starting PostgreSQL and MiniStack")
         self._cleanup.callback(self._drop_database)
         self._cleanup.callback(self.gateway.stop)

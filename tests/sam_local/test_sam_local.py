@@ -33,7 +33,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from local import processes
 from local.client import PATH, submit
-from local.sam import BUILD, EVENTS, SamLocal, function_of, sample_order
+from local.events import EVENTS, sample_order
+from local.sam import BUILD, SamLocal, function_of
 
 _T = TypeVar("_T")
 SAM = os.environ.get("SAM", "")

@@ -127,6 +127,8 @@ def test_an_attempt_is_not_begun_with_too_little_time_left() -> None:
 
     assert works.process(late=12) is Outcome.DEFERRED
     assert works.statuses == ["pending"]
+    assert not works.item.lease_owner  # the next delivery need not wait until the lease runs out
+    assert works.process() is Outcome.DONE
 
 
 def test_no_worker_waits_for_a_transaction_that_may_still_land() -> None:

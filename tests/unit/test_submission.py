@@ -7,6 +7,7 @@ import pytest
 from order_engine.domain.errors import AcceptanceUnknown, ClientOrderIdReused, NothingAccepted, RequestRefused
 from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.order import Order, OrderTerms
+from order_engine.use_cases.submit import fingerprint_of
 
 from tests.doubles.gate import Gate, Mode, Service, Troubles
 from tests.doubles.platform import Platform
@@ -110,3 +111,24 @@ def test_an_order_that_was_queued_after_all_is_accepted(door: Door) -> None:
     door.platform.gate.before = a_worker_is_quicker
 
     assert door.submit().order_id in door.orders
+
+
+_ASKED = {"order_type": "market", "token_in": "SOL", "token_out": "USDC", "amount_in": 10, "slippage_bps": 50}
+
+
+def test_a_fingerprint_is_the_same_in_every_release() -> None:
+    """Else a request that is repeated after an update would be another one: 409 instead of its order."""
+    plain = OrderTerms.model_validate(_ASKED)
+    full = plain.model_copy(update={"max_price_impact_bps": 5, "min_amount_out": Decimal(1), "slippage_bps": 7})
+
+    assert fingerprint_of(plain) == "30499e3a6a3d162bf2a8396a9fd13f4b8a85660e73c638bbc78cb796c7216c19"
+    assert fingerprint_of(full) == "ada81495a080b7656e20e8c7c49ce7da9bb6ad4a6b31f0da59fc454807981515"
+
+
+def test_a_new_field_at_its_default_does_not_change_a_fingerprint() -> None:
+    class LaterTerms(OrderTerms):
+        priority: int = 0
+
+    before = fingerprint_of(OrderTerms.model_validate(_ASKED))
+    assert fingerprint_of(LaterTerms.model_validate(_ASKED)) == before
+    assert fingerprint_of(LaterTerms.model_validate({**_ASKED, "priority": 1})) != before

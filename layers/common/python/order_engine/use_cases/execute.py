@@ -123,7 +123,8 @@ class Executor:
         while True:
             match step := next_step(claim.record, learnt, self.now(), self.policy):
                 case AskForQuotes():
-                    limits.require("an attempt", ATTEMPT)
+                    if limits.seconds_left() < ATTEMPT:
+                        return self._defer(claim, 0.0, "too little of the invocation is left for an attempt")
                     claim = self._publish(claim, step.record)
                     learnt = self.venues.quotes(claim.record)
                 case Build(decision=decision):

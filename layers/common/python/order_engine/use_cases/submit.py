@@ -13,12 +13,19 @@ from order_engine.domain.record import OrderRecord
 from order_engine.observability import count, log_context, logger
 from order_engine.ports import Clock, Journal, OrderQueue
 
+# The fields that the first release had. A field added since is left out at its default: a request repeated after an
+# update must be equal to what the release before took.
+_ALWAYS_HASHED = {"order_type", "token_in", "token_out", "amount_in", "slippage_bps", "min_amount_out"}
+
 
 def fingerprint_of(terms: OrderTerms) -> str:
     """Return the same text for requests that ask for the same thing, however they spell tokens and numbers."""
-    asked = terms.model_dump(exclude={"client_order_id"})
-    if asked["max_price_impact_bps"] == OrderTerms.model_fields["max_price_impact_bps"].default:
-        del asked["max_price_impact_bps"]  # an earlier release, which had none, took the same request without it
+    defaults = {name: field.default for name, field in type(terms).model_fields.items()}
+    asked = {
+        name: value
+        for name, value in terms.model_dump(exclude={"client_order_id"}).items()
+        if name in _ALWAYS_HASHED or value != defaults[name]
+    }
     canonical = {key: to_wire(value) if isinstance(value, Decimal) else value for key, value in asked.items()}
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
 

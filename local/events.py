@@ -1,0 +1,38 @@
+"""The events of `events/`, and the orders that they are about."""
+
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from order_engine.adapters.journal.journal import DynamoJournal
+from order_engine.bootstrap import utc_now
+from order_engine.domain.order import Order
+from order_engine.domain.record import OrderRecord
+
+from local.stack import ROOT
+
+EVENTS = ROOT / "events"
+_ORDER_IDS = re.compile(r"5a3b0000-0000-4000-8000-\d{12}")
+_UNKNOWN = "99"  # but for those that end so
+
+
+def place_orders(dynamodb: Any, journal_table: str, events: Iterable[Path]) -> None:
+    """Write the orders of the events to the journal, as `submit` would; a worker that crashed had those of dead
+    letters. What is there already stays."""
+    journal = DynamoJournal(dynamodb, journal_table, "", utc_now, lease=timedelta(0))
+    for path in sorted(events):
+        for order_id in _ORDER_IDS.findall(path.read_text()):
+            if not order_id.endswith(_UNKNOWN):
+                journal.create(OrderRecord.accepted(sample_order(UUID(order_id))), fingerprint="of no request")
+                if path.stem == "dead_letters":
+                    journal.claim(UUID(order_id))
+
+
+def sample_order(order_id: UUID) -> Order:
+    """Return an order of 10 SOL for USDC."""
+    asked = {"order_type": "market", "token_in": "SOL", "token_out": "USDC", "amount_in": Decimal(10)}
+    return Order.model_validate({"order_id": order_id, **asked, "slippage_bps": 100, "created_at": utc_now()})
