@@ -32,6 +32,10 @@ class Timings:
     visibility_seconds: int  # after them a message is redelivered
     receives: int = 5  # after so many a message is a dead letter
 
+    def __str__(self) -> str:
+        bounds = f"function {self.function_seconds} s < lease {self.lease_seconds} s"
+        return f"{bounds} < visibility timeout {self.visibility_seconds} s, {self.receives} receives"
+
 
 @dataclass(frozen=True)
 class Outcome:

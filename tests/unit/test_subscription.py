@@ -71,14 +71,6 @@ def test_a_subscriber_is_kept_and_brought_up_to_date(door: Door, after: int) -> 
     assert door.platform.notify_requests.requested == [kept]
 
 
-def test_a_subscriber_that_leaves_is_forgotten_and_may_leave_again(door: Door) -> None:
-    door.join()
-
-    for _ in range(2):
-        door.subscription.leave(NAME)
-        assert NAME not in door.kept
-
-
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 
