@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +11,7 @@ from uuid import UUID
 
 from order_engine.adapters.journal.journal import DynamoJournal
 from order_engine.bootstrap import utc_now
+from order_engine.domain.errors import OrderClosed
 from order_engine.domain.order import Order
 from order_engine.domain.record import OrderRecord
 
@@ -29,7 +31,8 @@ def place_orders(dynamodb: Any, journal_table: str, events: Iterable[Path]) -> N
             if not order_id.endswith(_UNKNOWN):
                 journal.create(OrderRecord.accepted(sample_order(UUID(order_id))), fingerprint="of no request")
                 if path.stem == "dead_letters":
-                    journal.claim(UUID(order_id))
+                    with suppress(OrderClosed):
+                        journal.claim(UUID(order_id))
 
 
 def sample_order(order_id: UUID) -> Order:

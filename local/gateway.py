@@ -100,7 +100,7 @@ class Gateway:
             **CREDENTIALS,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHAREDCREDENTIALS_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
             "HOME": str(folder),
             "TMPDIR": str(folder / "tmp"),

@@ -24,14 +24,14 @@ def invoke(function: str, event_file: str) -> int:
     try:
         endpoints = json.loads((STATE / ENDPOINTS).read_text())
         event = json.loads(Path(event_file).read_text())
-    except FileNotFoundError as error:
+    except OSError as error:
         hint = "no local stack is running; start one with 'make run'" if ENDPOINTS in str(error) else str(error)
         raise LocalStackError(hint) from error
     except ValueError as error:
         raise LocalStackError(f"{event_file} is not JSON: {error}") from error
-    if not (ROOT / "functions" / function / "app.py").exists():
-        there = ", ".join(sorted(path.parent.name for path in ROOT.glob("functions/*/app.py")))
-        raise LocalStackError(f"there is no function {function!r}; there are {there}")
+    there = sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))
+    if function not in there:
+        raise LocalStackError(f"there is no function {function!r}; there are {', '.join(there)}")
     if function == "migrate":
         raise LocalStackError("migrate is CloudFormation's alone; here the schema is applied when the stack starts")
     os.environ.update(_environment(endpoints["http"].partition("/_aws")[0], function))
@@ -46,6 +46,8 @@ def invoke(function: str, event_file: str) -> int:
 
 def _environment(url: str, function: str) -> dict[str, str]:
     """Point the SDK at the stack, and return the variables of the deployed function."""
+    for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
+        del os.environ[name]  # nothing but the stack may be called
     os.environ.update({**CREDENTIALS, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": url})
     client = boto3.client("lambda")
     logical_name = f"-{function.replace('_', ' ').title().replace(' ', '')}Function"

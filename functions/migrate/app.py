@@ -1,7 +1,7 @@
 """Brings the database's schema to the deployed version: a custom resource that CloudFormation invokes at a deploy.
 
-The standard library is all that is imported before there is somebody to respond: a layer that can't be loaded must not
-keep CloudFormation waiting.
+Only the standard library and what stands on it is imported before there is somebody to respond: a package that can't be
+loaded must not keep CloudFormation waiting.
 """
 
 from typing import Any

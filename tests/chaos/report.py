@@ -61,7 +61,10 @@ def found(world: World, log: Path) -> dict[str, int]:
         "statuses received": sum(len(one.messages) for one in sockets),
         "of them repeats": repeats,
         "dead letters": len(world.dead_letters),
-        **{meaning: text.count(f'"message":"{line}"') for line, meaning in _TOLD.items()},
+        **{
+            meaning: text.count(f'"message":"{line}"') + text.count(f'"reason":"{line}')
+            for line, meaning in _TOLD.items()
+        },
     }
 
 

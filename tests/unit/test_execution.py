@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from order_engine import limits
 from order_engine.domain.errors import LeaseHeld, ServiceUnavailable
-from order_engine.domain.events import BuildingStarted, Confirmed
+from order_engine.domain.events import BuildingStarted, Confirmed, Failed
 from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.order import Order
 from order_engine.domain.record import OrderRecord
@@ -20,7 +20,7 @@ from tests.doubles.chain import Ledger
 from tests.doubles.gate import Service
 from tests.doubles.platform import Parts, Platform
 from tests.doubles.venues import Fate, Market, ScriptedVenue, scripted
-from tests.support.builders import a_record, an_order
+from tests.support.builders import START, a_record, an_order
 from tests.unit.deployment import Deployment
 
 S, RAYDIUM, METEORA = OrderStatus, VenueName.RAYDIUM, VenueName.METEORA
@@ -78,6 +78,7 @@ def test_an_order_is_confirmed_published_and_persisted() -> None:
     assert [quote.amount_out for quote in building.quotes] == [Decimal("1499.999"), Decimal("1489.998")]
     assert sent.transaction.min_amount_out == building.min_amount_out == Decimal("1492.499005")
     assert (last.venue, last.tx_hash) == (RAYDIUM, sent.transaction.tx_hash)
+    assert '"attempt":1' in sent.transaction.to_json()  # which the release before needs, after a rollback
     assert (last.amount_out, last.executed_price) == (Decimal("1496.999002"), Decimal("149.6999002"))
 
 
@@ -127,8 +128,20 @@ def test_an_attempt_is_not_begun_with_too_little_time_left() -> None:
 
     assert works.process(late=12) is Outcome.DEFERRED
     assert works.statuses == ["pending"]
-    assert not works.item.lease_owner  # the next delivery need not wait until the lease runs out
+    works.timeline.wait(works.delay)  # and not until the lease runs out
     assert works.process() is Outcome.DONE
+
+
+def test_a_crash_is_not_forgotten_for_lack_of_time() -> None:
+    works = Works(a_record(S.ROUTING, an_order(created_at=START)))
+    works.item.lease_owner = "crashed"
+
+    assert works.process(late=12) is Outcome.DEFERRED
+    works.timeline.wait(100)
+    works.process()
+
+    assert isinstance(works.record.last, Failed)
+    assert works.record.last.code == "ORDER_EXPIRED"
 
 
 def test_no_worker_waits_for_a_transaction_that_may_still_land() -> None:

@@ -34,7 +34,7 @@ def client(service: str, endpoint_url: str | None = None) -> Any:
         limit = tries x (connect + read) + back-off, where the back-off is 2**(tries - 1) - 1 s at the most
 
     so that DynamoDB's 5 s are 2 x (0.5 + 1.5) + 1. That does not bound looking the service's name up, connecting to
-    further addresses of that name while the ones before are silent, and an response that drips in byte by byte.
+    further addresses of that name while the ones before are silent, and a response that drips in byte by byte.
     """
     seconds, tries = _LIMITS.get(service, _OTHER_LIMITS)
     back_off = 2 ** (tries - 1) - 1

@@ -46,7 +46,6 @@ from order_engine.domain.steps import (
 from order_engine.domain.swaps import (
     Dropped,
     Ended,
-    InFlight,
     Landed,
     NotFound,
     Reverted,
@@ -82,6 +81,7 @@ def next_step(record: OrderRecord, learnt: Learnt, now: datetime, policy: Policy
                 venue=transaction.venue,
                 tx_hash=transaction.tx_hash,
             )
+            transaction = transaction.model_copy(update={"attempt": record.attempt})
             return Send(replace(record, transaction=transaction).followed_by(event))
         case BuildFailed(error=error):
             return _retry_or_fail(record, error, now, policy)
@@ -95,9 +95,9 @@ def next_step(record: OrderRecord, learnt: Learnt, now: datetime, policy: Policy
         case Awaited(state=state, fault=fault):
             return _settle(record, state, fault, now, policy)
         case Abandoned(state=state, fault=fault):
-            if isinstance(state, InFlight):
-                return _look_again_later(record, str(fault), now, policy)
-            return _conclude(record, state, fault, now, policy)
+            if isinstance(state, Landed | Reverted | Dropped):
+                return _conclude(record, state, fault, now, policy)
+            return _look_again_later(record, str(fault), now, policy)
         case Undecided(reason=reason):
             return _look_again_later(record, reason, now, policy)
 
@@ -139,11 +139,9 @@ def _settle(
 ) -> Abandon | Defer | Close:
     """Draw the conclusion from a transaction that has ended. One that has not is abandoned: unknown is not failed."""
     fault = fault or TransactionTimeout("the transaction did not land in time")
-    match state:
-        case Landed() | Reverted() | Dropped():
-            return _conclude(record, state, fault, now, policy)
-        case InFlight() | NotFound():
-            return Abandon(fault)
+    if isinstance(state, Landed | Reverted | Dropped):
+        return _conclude(record, state, fault, now, policy)
+    return Abandon(fault)
 
 
 def _conclude(record: OrderRecord, state: Ended, fault: ExecutionError, now: datetime, policy: Policy) -> Defer | Close:

@@ -60,6 +60,7 @@ class Transaction(WireModel):
     quoted_amount_out: Amount
     min_amount_out: Amount
     steps: tuple[str, ...]
+    attempt: int = 0  # for a rollback: the release before can't read a transaction without it
     request_id: str = ""
     signed: str = ""
     valid_until: datetime | None = None

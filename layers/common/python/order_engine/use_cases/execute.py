@@ -123,8 +123,11 @@ class Executor:
         while True:
             match step := next_step(claim.record, learnt, self.now(), self.policy):
                 case AskForQuotes():
+                    if claim.interrupted:
+                        limits.require("an attempt", ATTEMPT)  # released, it would not look like a crash any more
                     if limits.seconds_left() < ATTEMPT:
-                        return self._defer(claim, 0.0, "too little of the invocation is left for an attempt")
+                        count("DeliveriesDeferred")
+                        return self._defer(claim, _UNAVAILABLE_RETRY_SECONDS, "too little time is left for an attempt")
                     claim = self._publish(claim, step.record)
                     learnt = self.venues.quotes(claim.record)
                 case Build(decision=decision):

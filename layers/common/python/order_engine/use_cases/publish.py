@@ -93,7 +93,7 @@ class Publisher:
     def finish(self, record: OrderRecord) -> OrderRecord:
         """Re-request `notify` for overdue subscribers before the order closes: nobody looks after them afterwards.
 
-        Returns an record that is `behind` if one of them may lack an event: the order must then not be closed yet.
+        Returns a record that is `behind` if one of them may lack an event: the order must then not be closed yet.
         """
         if record.behind:
             record = self.post(record)
