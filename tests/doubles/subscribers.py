@@ -51,7 +51,7 @@ class MemorySubscribers:
         order = self.tables.orders.get(subscriber.order_id)
         if order is None or len(order.subscribers) >= self.tables.page_size:
             return False
-        order.subscribers[subscriber.connection_id] = subscriber
+        order.subscribers.setdefault(subscriber.connection_id, subscriber)
         return True
 
     @outside(Service.PAGES)
@@ -72,7 +72,7 @@ class MemorySubscribers:
         page = self.tables.further.setdefault(subscriber.order_id, {}).setdefault(subscriber.page, Page())
         if len(page.subscribers) >= self.tables.page_size:
             return False
-        page.subscribers[subscriber.connection_id] = subscriber
+        page.subscribers.setdefault(subscriber.connection_id, subscriber)
         return True
 
     @outside(Service.CONNECTIONS)

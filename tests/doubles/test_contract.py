@@ -354,6 +354,17 @@ def test_a_subscriber_is_kept_and_found_by_its_connection(world: World, page: in
     assert world.subscribers.find("nobody") is None
 
 
+@on_each_page
+def test_a_join_that_takes_effect_late_undoes_no_handover(world: World, page: int) -> None:
+    record = world.created(full_pages=page)
+    subscriber = world.joined(record)
+    assert world.subscribers.hand_over(subscriber, through=1)
+    assert world.subscribers.join(subscriber) == subscriber
+    kept = world.subscribers.read(subscriber)
+    assert kept
+    assert kept.live_after == 1
+
+
 def test_nobody_joins_an_unknown_order(world: World) -> None:
     with pytest.raises(UnknownOrder):
         world.subscribers.join(Subscriber(uuid4(), "connection", world.now()))

@@ -172,7 +172,10 @@ class DynamoSubscribers:
             raise UnknownOrder(str(order_id))
 
     def _enter(self, subscriber: Subscriber) -> bool:
-        """Enter the subscriber's page. Return False if it is full or gone."""
+        """Enter the subscriber's page. Return False if it is full or gone.
+
+        A try that botocore gave up and that takes effect after the next one must not undo a handover made meanwhile.
+        """
         update, values = "SET subscribers.#connection = :row", {":row": _row(subscriber)}
         if subscriber.page:
             update += ", expiresAt = :expires_at"
@@ -181,7 +184,7 @@ class DynamoSubscribers:
             subscriber.order_id,
             subscriber.page,
             update,
-            "attribute_exists(orderId) AND size(subscribers) < :most",
+            "attribute_exists(orderId) AND size(subscribers) < :most AND attribute_not_exists(subscribers.#connection)",
             {"#connection": subscriber.connection_id},
             {**values, ":most": {"N": str(PAGE_SIZE)}},
         )
