@@ -14,19 +14,18 @@ from local.errors import LocalStackError
 from local.events import place_orders
 from local.function_host import Context
 from local.gateway import CREDENTIALS, REGION
-from local.stack import ENDPOINTS, ROOT, STATE
+from local.stack import ROOT, running
 
 _HOUR_MS = 3_600_000  # a debugger has no time limit
 
 
 def invoke(function: str, event_file: str) -> int:
     """Prints what the handler returns. Raises LocalStackError without a running stack, function or event."""
+    endpoints = running()
     try:
-        endpoints = json.loads((STATE / ENDPOINTS).read_text())
         event = json.loads(Path(event_file).read_text())
     except OSError as error:
-        hint = "no local stack is running; start one with 'make run'" if ENDPOINTS in str(error) else str(error)
-        raise LocalStackError(hint) from error
+        raise LocalStackError(str(error)) from error
     except ValueError as error:
         raise LocalStackError(f"{event_file} is not JSON: {error}") from error
     there = sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))
@@ -34,7 +33,7 @@ def invoke(function: str, event_file: str) -> int:
         raise LocalStackError(f"there is no function {function!r}; there are {', '.join(there)}")
     if function == "migrate":
         raise LocalStackError("migrate is CloudFormation's alone; here the schema is applied when the stack starts")
-    os.environ.update(_environment(endpoints["http"].partition("/_aws")[0], function))
+    os.environ.update(_environment(endpoints.http.partition("/_aws")[0], function))
     if table := os.environ.get("JOURNAL_TABLE"):
         place_orders(boto3.client("dynamodb"), table, [Path(event_file)])
     sys.path.insert(0, str(ROOT / "functions" / function))

@@ -1,7 +1,5 @@
 """Sends one order to the running stack and shows what becomes of it."""
 
-import json
-
 import httpx
 from rich.console import Console
 from websockets.exceptions import WebSocketException
@@ -9,7 +7,7 @@ from websockets.exceptions import WebSocketException
 from local.client import Message, follow, submit
 from local.display import show_life
 from local.errors import LocalStackError, OrderRefused
-from local.stack import ENDPOINTS, STATE, Endpoints
+from local.stack import Endpoints, running
 
 
 def order(token_in: str, token_out: str, amount: str) -> int:
@@ -19,10 +17,7 @@ def order(token_in: str, token_out: str, amount: str) -> int:
     """
     console = Console()
     try:
-        endpoints = Endpoints(**json.loads((STATE / ENDPOINTS).read_text()))
-        last = place(endpoints, token_in, token_out, amount, console)
-    except FileNotFoundError as error:
-        raise LocalStackError("no local stack is running; start one with 'make run'") from error
+        last = place(running(), token_in, token_out, amount, console)
     except OrderRefused as refusal:
         _show_refusal(refusal.problem, console)
         return 1

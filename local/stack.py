@@ -45,6 +45,14 @@ class Endpoints:
     database: str
 
 
+def running() -> Endpoints:
+    """Where the system that `make run` serves is reached. Raises LocalStackError if none is running."""
+    try:
+        return Endpoints(**json.loads((STATE / ENDPOINTS).read_text()))
+    except FileNotFoundError as error:
+        raise LocalStackError("no local stack is running; start one with 'make run'") from error
+
+
 class LocalStack:
     """The whole system, as a context manager or by `start` and `stop`.
 

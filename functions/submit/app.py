@@ -37,8 +37,11 @@ def handler(submission: Submission, event: dict[str, Any], _context: object) -> 
         "createdAt": order.model_dump(mode="json")["created_at"],
         "streamUrl": submission.stream_url(order),
     }
-    headers = {"Content-Type": "application/json"}
-    return {"statusCode": int(HTTPStatus.ACCEPTED), "headers": headers, "body": json.dumps(accepted)}
+    return {
+        "statusCode": int(HTTPStatus.ACCEPTED),
+        "headers": {"Content-Type": "application/json"},
+        "body": json.dumps(accepted),
+    }
 
 
 def _body(event: dict[str, Any]) -> bytes:

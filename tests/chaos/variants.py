@@ -40,14 +40,15 @@ DynamoSubscribers._update = careless
 from order_engine.domain.events import Failed
 from order_engine.use_cases.execute import Executor
 
-with_errors = Executor._with_errors
-def hasty(self, claim, record):
-    if len(record.errors) > len(claim.record.errors) and not record.is_final:
+defer = Executor._defer
+def hasty(self, claim, seconds, reason):
+    record = claim.record
+    if reason.startswith("attempt "):
         error = record.errors[-1]
         ends = {"code": error.code, "error": error.error, "attempts": record.errors}
         self.history.record(record.followed_by(Failed(**record.header(self.now()), message="hasty", **ends)))
-    return with_errors(self, claim, record)
-Executor._with_errors = hasty
+    return defer(self, claim, seconds, reason)
+Executor._defer = hasty
 
 # what timed out is taken for dead -> only a dead transaction is given up
 from order_engine.adapters.mock_market.venue import MockVenue
@@ -57,11 +58,11 @@ MockVenue.abandon = lambda self, transaction: Dropped()
 
 # the floor is not enforced -> never worse than asked
 from order_engine.adapters.mock_market import chain
-from order_engine.domain import decisions
+from order_engine.domain.record import OrderRecord
 
 chain.refusal_of = lambda *_: None
-submitted = decisions._submitted
-decisions._submitted = lambda record: submitted(record).model_copy(update={"min_amount_out": 0})
+generous = lambda record: record.transaction.model_copy(update={"min_amount_out": 0})
+OrderRecord.submitted_transaction = property(generous)
 
 # the outcome is acknowledged before it is written -> a final order has its row
 from order_engine.adapters.history import PostgresHistory

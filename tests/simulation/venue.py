@@ -79,15 +79,8 @@ class PlannedVenue(ScriptedVenue):
         fate = market.planned(transaction.amount_in, attempt_of(transaction.request_id))
         market.sent[tx_hash] += 1
         match fate.broadcast:
-            case Broadcast.UNAVAILABLE:
-                raise VenueUnavailable(f"{self.name} is unavailable")
-            case Broadcast.RATE_LIMITED:
-                raise RateLimited(f"{self.name} asks for fewer calls")
-            case Broadcast.UNFORESEEN:
-                raise KeyError(self.name)
-            case Broadcast.HANGS:
-                self.gate.hang(None)
-                raise VenueUnavailable(f"{self.name} closed the connection")
+            case Broadcast.UNAVAILABLE | Broadcast.RATE_LIMITED | Broadcast.UNFORESEEN | Broadcast.HANGS:
+                self._refuse(Answer[fate.broadcast.name])
             case Broadcast.TIMES_OUT:
                 timeline.wait(_NO_ANSWER_SECONDS)
                 raise TransactionTimeout(f"{self.name} did not respond in time")

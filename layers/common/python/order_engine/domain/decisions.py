@@ -49,7 +49,6 @@ from order_engine.domain.swaps import (
     Landed,
     NotFound,
     Reverted,
-    Transaction,
     TransactionState,
     VenueName,
 )
@@ -95,7 +94,7 @@ def next_step(record: OrderRecord, learnt: Learnt, now: datetime, policy: Policy
         case Awaited(state=state, fault=fault):
             return _settle(record, state, fault, now, policy)
         case Abandoned(state=state, fault=fault):
-            if isinstance(state, Landed | Reverted | Dropped):
+            if isinstance(state, Ended):
                 return _conclude(record, state, fault, now, policy)
             return _look_again_later(record, str(fault), now, policy)
         case Undecided(reason=reason):
@@ -139,7 +138,7 @@ def _settle(
 ) -> Abandon | Defer | Close:
     """Draw the conclusion from a transaction that has ended. One that has not is abandoned: unknown is not failed."""
     fault = fault or TransactionTimeout("the transaction did not land in time")
-    if isinstance(state, Landed | Reverted | Dropped):
+    if isinstance(state, Ended):
         return _conclude(record, state, fault, now, policy)
     return Abandon(fault)
 
@@ -148,7 +147,7 @@ def _conclude(record: OrderRecord, state: Ended, fault: ExecutionError, now: dat
     """Turn the end of the transaction into the end of the attempt; `fault` is why it was dropped, if it was."""
     match state:
         case Landed(amount_out=amount_out, executed_price=price):
-            transaction, order = _submitted(record), record.order
+            transaction, order = record.submitted_transaction, record.order
             if amount_out <= 0 or amount_out < transaction.min_amount_out:
                 mismatch = (
                     f"{transaction.venue} swapped for {to_wire(amount_out)}, less than minAmountOut "
@@ -208,12 +207,6 @@ def _expired(record: OrderRecord, now: datetime, policy: Policy) -> OrderExpired
         return None
     allowed = f"{policy.max_age_seconds:g} s are allowed after a fault"
     return OrderExpired(f"execution began {age.total_seconds():.0f} s ago, and {allowed}")
-
-
-def _submitted(record: OrderRecord) -> Transaction:
-    if record.transaction is None:
-        raise AssertionError("only a journaled transaction is ever sent")
-    return record.transaction
 
 
 def _age_of_status(record: OrderRecord, now: datetime) -> float:

@@ -76,6 +76,13 @@ class OrderRecord:
         return self.transaction if self.status is OrderStatus.SUBMITTED and not self.attempt_failed else None
 
     @property
+    def submitted_transaction(self) -> Transaction:
+        """The transaction that was submitted last, of an order that has one."""
+        if self.transaction is None:
+            raise AssertionError("only a journaled transaction is ever sent")
+        return self.transaction
+
+    @property
     def routed_at(self) -> datetime | None:
         """When the first attempt began; the order's age counts from then."""
         return next((event.timestamp for event in self.events if isinstance(event, RoutingStarted)), None)

@@ -40,7 +40,6 @@ from order_engine.domain.steps import (
     Send,
     StillOwed,
 )
-from order_engine.domain.swaps import Transaction
 from order_engine.observability import count, count_by, count_outcome, logger
 from order_engine.ports import Claim, Clock, History, Journal, OrderQueue
 from order_engine.use_cases.publish import Publisher
@@ -137,18 +136,19 @@ class Executor:
                 case Send():
                     claim = self._publish(claim, step.record)
                     patience_ends = self.venues.patience_ends()
-                    learnt = self.venues.send(_transaction(claim), patience_ends)
+                    learnt = self.venues.send(claim.record.submitted_transaction, patience_ends)
                 case AwaitEnd(fault=fault):
-                    learnt = self.venues.await_end(_transaction(claim), patience_ends, fault)
+                    learnt = self.venues.await_end(claim.record.submitted_transaction, patience_ends, fault)
                 case LookUp():
-                    learnt = self.venues.look_up(_transaction(claim))
+                    learnt = self.venues.look_up(claim.record.submitted_transaction)
                 case Abandon(fault=fault):
-                    learnt = self.venues.abandon(_transaction(claim), fault)
+                    learnt = self.venues.abandon(claim.record.submitted_transaction, fault)
                 case Defer(after=after, reason=reason):
-                    return self._defer(self._with_errors(claim, step.record), random.uniform(*after), reason)
+                    _log_failures(claim.record, step.record)
+                    return self._defer(replace(claim, record=step.record), random.uniform(*after), reason)
                 case Close():
-                    claim = self._publish(self._with_errors(claim, step.record), step.record)
-                    claim, closed = self._close(claim)
+                    _log_failures(claim.record, step.record)
+                    claim, closed = self._close(self._publish(claim, step.record))
                     if closed:
                         return Outcome.DONE
                     learnt = StillOwed()
@@ -161,15 +161,6 @@ class Executor:
         if claim.record.is_final:
             count_outcome(claim.record)
         return claim
-
-    def _with_errors(self, claim: Claim, record: OrderRecord) -> Claim:
-        """Log an attempt that has just failed."""
-        for error in record.errors[len(claim.record.errors) :]:
-            log = logger.error if error.code is FailureCode.SETTLEMENT_MISMATCH else logger.warning
-            log("attempt failed", extra={"attempt": error.attempt, "code": error.code, "reason": error.error})
-            if not record.is_final:
-                count_by("AttemptsFailed", "code", error.code)
-        return replace(claim, record=replace(claim.record, errors=record.errors))
 
     def _defer(self, claim: Claim, seconds: float, reason: str) -> Outcome:
         """Give the order back until so many seconds have passed, whatever messages it has."""
@@ -197,12 +188,6 @@ class Executor:
         return claim, True
 
 
-def _transaction(claim: Claim) -> Transaction:
-    if claim.record.transaction is None:
-        raise AssertionError("only a journaled transaction is ever sent")
-    return claim.record.transaction
-
-
 def _log_routing(decision: RoutingDecision) -> None:
     logger.info(
         "order routed",
@@ -213,3 +198,12 @@ def _log_routing(decision: RoutingDecision) -> None:
             "rejected": [rejection.to_json() for rejection in decision.rejected],
         },
     )
+
+
+def _log_failures(before: OrderRecord, record: OrderRecord) -> None:
+    """Log and count the attempts that have failed since."""
+    for error in record.errors[len(before.errors) :]:
+        log = logger.error if error.code is FailureCode.SETTLEMENT_MISMATCH else logger.warning
+        log("attempt failed", extra={"attempt": error.attempt, "code": error.code, "reason": error.error})
+        if not record.is_final:
+            count_by("AttemptsFailed", "code", error.code)
