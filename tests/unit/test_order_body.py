@@ -69,7 +69,15 @@ def test_two_tokens_and_an_amount_are_enough() -> None:
     assert (terms.token_in, terms.token_out, terms.amount_in) == ("SOL", "USDC", Decimal(10))
     assert (terms.order_type, terms.slippage_bps, terms.max_price_impact_bps) == ("market", 50, 1000)
     assert (terms.min_amount_out, terms.client_order_id) == (None, None)
-    assert parse(body(minAmountOut=None, clientOrderId=None)) == terms
+
+
+def test_null_is_what_a_field_is_that_was_left_out() -> None:
+    optional = ("orderType", "slippageBps", "maxPriceImpactBps", "minAmountOut", "clientOrderId")
+    nulls = body(**dict.fromkeys(optional))
+
+    assert parse(nulls) == parse(body())
+    assert parse(nulls, key="mine") == parse(body(clientOrderId="mine"))
+    assert fingerprint_of(parse(nulls)) == fingerprint_of(parse(body()))
 
 
 def test_everything_that_may_be_said_is_taken() -> None:
@@ -128,7 +136,8 @@ def test_a_body_is_refused_as_a_whole(raw: bytes, content_type: str, status: int
 
 
 WRONG: list[tuple[str, str, list[str]]] = [
-    ("amountIn", "must be a number", ["null", "true", "[10]", '{"value": 10}', '""', '"ten"', '"1e3"', '"Infinity"']),
+    ("amountIn", "is required", ["null"]),
+    ("amountIn", "must be a number", ["true", "[10]", '{"value": 10}', '""', '"ten"', '"1e3"', '"Infinity"']),
     ("amountIn", "must be a number", ["NaN", "Infinity", "-Infinity", "1e" + "9" * 30, "1e-" + "9" * 30]),
     ("amountIn", "must be greater than 0", ["0", "-0.0", "-10", '"-0.1"', '"0.000000000"']),
     ("amountIn", "must be at most 1000000000000000", ["1000000000000001", "1e400", "1e999999999", "9" * 5000]),
@@ -139,16 +148,18 @@ WRONG: list[tuple[str, str, list[str]]] = [
     ("minAmountOut", "must be a number", ['"a lot"']),
     ("minAmountOut", "at most 6 decimal places, which is what USDC has", ['"0.0000001"']),
     ("minAmountOut", "must be at most 18446744073709.551615", ['"18446744073709.551616"']),
-    ("tokenIn", "must be one of SOL, USDC", ['"DOGE"', '""', "null", '["SOL"]', '"\\ud800"']),
+    ("tokenIn", "is required", ["null"]),
+    ("tokenIn", "must be one of SOL, USDC", ['"DOGE"', '""', '["SOL"]', '"\\ud800"']),
+    ("tokenOut", "is required", ["null"]),
     ("tokenOut", "must be one of SOL, USDC", ['"DOGE"', "7"]),
     ("tokenOut", "must differ from tokenIn: both are SOL", ['"SOL"', '"sol"', f'"{SOL_MINT}"']),
-    ("orderType", "must be 'market'", ['"limit"', "null"]),
-    ("slippageBps", "whole number from 0 to 10000", ["-1", "10001", "0.5", '"50"', "true", "null"]),
+    ("orderType", "must be 'market'", ['"limit"']),
+    ("slippageBps", "whole number from 0 to 10000", ["-1", "10001", "0.5", '"50"', "true"]),
     ("maxPriceImpactBps", "whole number from 0 to 10000", ["10001"]),
     ("clientOrderId", "1 to 128 printable characters", ['""', f'"{"x" * 129}"', '"a\\nb"', '"a\\u0000b"', '" a"', "7"]),
     ("orderId", "is not a field of an order", ['"4b3a3a5c-9a5c-4d5e-8f27-8c8f6f2f8d11"']),
     ("token_in", "is not a field of an order", ['"SOL"']),
-    ("comment", "is not a field of an order", ['"please"']),
+    ("comment", "is not a field of an order", ['"please"', "null"]),
 ]
 
 
@@ -245,7 +256,7 @@ def test_a_key_that_differs_or_breaks_the_rules_is_refused(inside: object, key: 
         body_with("amountIn", "10.000"),
         body_with("amountIn", "1e1"),
         body(tokenIn="sol", tokenOut=TOKENS["USDC"].mint),
-        body(orderType="market", slippageBps=50, maxPriceImpactBps=1000, minAmountOut=None),
+        body(orderType="market", slippageBps=50, maxPriceImpactBps=1000),
         body(clientOrderId="mine"),
         b'{ "amountIn": 10, "tokenOut": "USDC", "tokenIn": "SOL" }',
     ],

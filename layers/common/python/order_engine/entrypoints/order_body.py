@@ -30,9 +30,7 @@ TokenSymbol = Annotated[str, BeforeValidator(_symbol)]
 PositiveAmount = Annotated[Decimal, BeforeValidator(parse_amount)]
 
 
-def _client_order_id(value: object) -> str | None:
-    if value is None:
-        return None
+def _client_order_id(value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= 128 or not value.isprintable() or value != value.strip():
         raise ValueError("must be a string of 1 to 128 printable characters, without blanks at its ends")
     return value
@@ -51,6 +49,13 @@ class _OrderBody(BaseModel):
     max_price_impact_bps: Annotated[int, BeforeValidator(_basis_points)] = 1000
     min_amount_out: PositiveAmount | None = None
     client_order_id: Annotated[str | None, BeforeValidator(_client_order_id)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        # Typed clients send every field that they know.
+        known = {field.alias for field in cls.model_fields.values()}
+        return {name: value for name, value in fields.items() if value is not None or name not in known}
 
     @model_validator(mode="after")
     def _fits_the_tokens(self) -> "_OrderBody":
