@@ -25,6 +25,16 @@ from order_engine.use_cases.submit import fingerprint_of
 JSON = "application/json"
 ENOUGH = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": 10}
 SOL_MINT = TOKENS["SOL"].mint
+TITLES = {  # RFC 9110
+    400: "Bad Request",
+    404: "Not Found",
+    409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    503: "Service Unavailable",
+}
 
 
 def body(**changes: Any) -> bytes:
@@ -54,7 +64,7 @@ def document(refusal: RequestRefused) -> dict[str, Any]:
     problem: dict[str, Any] = json.loads(response["body"])
     assert response["headers"] == {"Content-Type": "application/problem+json"}
     assert response["statusCode"] == problem["status"]
-    assert (problem["type"], problem["title"]) == ("about:blank", HTTPStatus(problem["status"]).phrase)
+    assert (problem["type"], problem["title"]) == ("about:blank", TITLES[problem["status"]])
     assert problem["detail"] == str(refusal)
     assert ("errors" in problem) == bool(refusal.errors)
     return problem

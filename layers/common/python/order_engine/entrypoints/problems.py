@@ -18,6 +18,11 @@ _STATUS = {
     "NOTHING_ACCEPTED": HTTPStatus.SERVICE_UNAVAILABLE,
     "ACCEPTANCE_UNKNOWN": HTTPStatus.SERVICE_UNAVAILABLE,
 }
+# RFC 9110's phrases where HTTPStatus had older ones before Python 3.13.
+_TITLES = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Unprocessable Content",
+}
 
 
 def problem_response(
@@ -30,7 +35,7 @@ def problem_response(
     status = status or _STATUS[refusal.code]
     problem: dict[str, Any] = {
         "type": "about:blank",
-        "title": status.phrase,
+        "title": _TITLES.get(status, status.phrase),
         "status": status,
         "detail": str(refusal),
         "code": refusal.code,
