@@ -1,5 +1,6 @@
 """What a client may send, and the problem document (RFC 9457) that says what is wrong with anything else."""
 
+import codecs
 import json
 from decimal import Decimal
 from http import HTTPStatus
@@ -114,10 +115,21 @@ def test_no_amount_is_changed_by_being_read(amount: Decimal, as_string: bool) ->
 
 
 @pytest.mark.parametrize(
-    "content_type", [JSON, "Application/JSON", "application/json; charset=utf-8", " application/json ;x=y"]
+    "content_type",
+    [
+        JSON,
+        "Application/JSON",
+        "application/json; charset=utf-8",
+        'application/json; x="y;z"; Charset="UTF-8"',
+        " application/json ;x=y",
+    ],
 )
 def test_the_media_type_may_have_parameters_and_any_case(content_type: str) -> None:
     assert parse(body().ljust(MAX_BODY_BYTES), content_type) == parse(body())
+
+
+def test_a_byte_order_mark_is_ignored() -> None:
+    assert parse(codecs.BOM_UTF8 + body()) == parse(body())
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -143,6 +155,29 @@ def test_a_body_is_refused_as_a_whole(raw: bytes, content_type: str, status: int
 
     assert (problem["status"], problem["code"]) == (status, code)
     assert "errors" not in problem
+
+
+@pytest.mark.parametrize(
+    ("content_type", "detail"),
+    [
+        *((twice, "must be given once") for twice in (f"{JSON},{JSON}", f"{JSON}, text/plain", f"text/plain,{JSON}")),
+        *((f"{JSON};charset={other}", "JSON is UTF-8") for other in ("latin1", '"UTF-16"', "utf8", "")),
+        (f"{JSON}; Charset = iso-8859-1", "charset can't be 'iso-8859-1'"),
+    ],
+)
+def test_a_content_type_that_is_ambiguous_or_no_utf_8_is_refused(content_type: str, detail: str) -> None:
+    problem = problem_of(body(), content_type)
+
+    assert (problem["status"], problem["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert detail in problem["detail"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "latin1"])
+def test_a_body_that_is_no_utf_8_is_refused(encoding: str) -> None:
+    problem = problem_of(body_with("clientOrderId", '"ü"').decode().encode(encoding))
+
+    assert (problem["status"], problem["code"]) == (400, "INVALID_JSON")
+    assert "JSON is UTF-8, and the body is" in problem["detail"]
 
 
 WRONG: list[tuple[str, str, list[str]]] = [
@@ -250,13 +285,22 @@ def test_the_idempotency_key_is_another_way_to_say_client_order_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("inside", "key"), [("other", "mine"), ("", "mine"), (7, "mine"), (["mine"], "mine"), (None, ""), (None, "x" * 129)]
+    ("inside", "key", "field"),
+    [
+        *((other, "mine", "clientOrderId") for other in ("other", "", 7, ["mine"])),
+        *((None, key, "Idempotency-Key") for key in ("", "x" * 129, "mine,mine", "mine, other", ",")),
+        ("a,b", "a,b", "Idempotency-Key"),
+    ],
 )
-def test_a_key_that_differs_or_breaks_the_rules_is_refused(inside: object, key: str) -> None:
+def test_a_key_that_differs_or_breaks_the_rules_is_refused(inside: object, key: str, field: str) -> None:
     problem = problem_of(body(clientOrderId=inside), key=key)
 
     assert problem["status"] == 422
-    assert [error["field"] for error in problem["errors"]] == ["clientOrderId"]
+    assert [error["field"] for error in problem["errors"]] == [field]
+
+
+def test_a_client_order_id_in_the_body_may_have_a_comma() -> None:
+    assert parse(body(clientOrderId="a,b")).client_order_id == "a,b"
 
 
 @pytest.mark.parametrize(

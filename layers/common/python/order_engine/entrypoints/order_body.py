@@ -87,33 +87,67 @@ class _WrongField(ValueError):
 def parse_order(body: bytes, content_type: str, idempotency_key: str | None = None) -> OrderTerms:
     """Parse the body of an HTTP request; `idempotency_key` is that header, another way to say clientOrderId.
 
-    Raises InvalidRequest with every field that is wrong. Numbers never pass through a float.
+    A header that was given twice is expected as API Gateway joins it: with a comma. Raises InvalidRequest with every
+    field that is wrong. Numbers never pass through a float.
     """
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        said = f"not {media_type!r}" if media_type else "and it was not given"
-        raise InvalidRequest("UNSUPPORTED_MEDIA_TYPE", f"Content-Type must be application/json, {said}")
+    _check_content_type(content_type)
     if len(body) > MAX_BODY_BYTES:
         raise InvalidRequest("BODY_TOO_LARGE", f"the body has {len(body)} bytes; an order has at most {MAX_BODY_BYTES}")
     fields = _json_object(body)
     if idempotency_key is not None:
-        if fields.get("clientOrderId") not in (None, idempotency_key):
+        key = _key_of(idempotency_key)
+        if fields.get("clientOrderId") not in (None, key):
             raise _invalid(
                 FieldError("clientOrderId", "must be equal to the Idempotency-Key header when both are given")
             )
-        fields["clientOrderId"] = idempotency_key
+        fields["clientOrderId"] = key
     try:
         return OrderTerms(**_OrderBody.model_validate(fields).model_dump())
     except ValidationError as refusal:
         raise _invalid(*(_field_error(dict(error)) for error in refusal.errors())) from refusal
 
 
+def _check_content_type(header: str) -> None:
+    if "," in header:
+        raise InvalidRequest("UNSUPPORTED_MEDIA_TYPE", "Content-Type must be given once, without a comma")
+    media_type, *parameters = (part.strip().lower() for part in header.split(";"))
+    if media_type != "application/json":
+        said = f"not {media_type!r}" if media_type else "and it was not given"
+        raise InvalidRequest("UNSUPPORTED_MEDIA_TYPE", f"Content-Type must be application/json, {said}")
+    for name, _, value in (parameter.partition("=") for parameter in parameters):
+        if name.strip() == "charset" and (charset := value.strip().strip('"')) != "utf-8":
+            raise InvalidRequest("UNSUPPORTED_MEDIA_TYPE", f"JSON is UTF-8, so charset can't be {charset!r}")
+
+
+def _key_of(header: str) -> str:
+    """Return the clientOrderId that an Idempotency-Key gives."""
+    if "," in header:
+        message = "must be given once, without a comma; clientOrderId in the body may have one"
+        raise _invalid(FieldError("Idempotency-Key", message))
+    try:
+        return _client_order_id(header)
+    except ValueError as fault:
+        raise _invalid(FieldError("Idempotency-Key", str(fault))) from fault
+
+
+def _text_of(body: bytes) -> str:
+    """Decode the body. A byte order mark is ignored, as RFC 8259 lets a parser do."""
+    encoding = json.detect_encoding(body)
+    if not encoding.startswith("utf-8"):
+        raise InvalidRequest("INVALID_JSON", f"JSON is UTF-8, and the body is {encoding.upper()}")
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise InvalidRequest("INVALID_JSON", f"JSON is UTF-8, and the body is not: {fault}") from fault
+
+
 def _json_object(body: bytes) -> dict[str, Any]:
-    if not body.strip():
+    text = _text_of(body)
+    if not text.strip():
         raise InvalidRequest("INVALID_JSON", "the body is empty; an order as a JSON object is needed")
     try:
         parsed = json.loads(
-            body,
+            text,
             parse_float=_parse_float,
             parse_int=_parse_int,
             parse_constant=Decimal,  # NaN and Infinity are no JSON, but refused as a value their field can be named
