@@ -8,7 +8,6 @@ from typing import Any
 
 from order_engine.bootstrap import Bootstrap
 from order_engine.domain.errors import AcceptanceUnknown, InvalidRequest, NothingAccepted, RequestRefused
-from order_engine.domain.lifecycle import OrderStatus
 from order_engine.entrypoints.handler import entrypoint
 from order_engine.entrypoints.order_body import parse_order
 from order_engine.entrypoints.problems import problem_response
@@ -22,7 +21,7 @@ def handler(submission: Submission, event: dict[str, Any], _context: object) -> 
     headers = {name.lower(): value for name, value in event.get("headers", {}).items()}
     try:
         terms = parse_order(_body(event), headers.get("content-type", ""), headers.get("idempotency-key"))
-        order = submission.submit(terms)
+        record = submission.submit(terms)
     except (NothingAccepted, AcceptanceUnknown) as refusal:
         count("OrdersNotAccepted")
         logger.exception("order not accepted")
@@ -31,9 +30,10 @@ def handler(submission: Submission, event: dict[str, Any], _context: object) -> 
         count("OrdersRefused")
         logger.info("order refused", extra={"code": refusal.code, "detail": str(refusal)})
         return problem_response(refusal)
+    order = record.order
     accepted = {
         "orderId": str(order.order_id),
-        "status": OrderStatus.PENDING,
+        "status": record.status,
         "createdAt": order.model_dump(mode="json")["created_at"],
         "streamUrl": submission.stream_url(order),
     }

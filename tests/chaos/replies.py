@@ -14,8 +14,8 @@ def responses(world: World) -> Iterator[Breach]:
     """A request got a response that fits it; one that was not accepted because of the system was told so."""
     for posted in world.posted:
         match posted.expected, posted.status:
-            case ("accept", 202) if posted.answer.get("status") != "pending" or not posted.accepted:
-                yield Breach("the 202 names a pending order", posted.accepted or "", f"{posted.answer}")
+            case ("accept", 202) if posted.answer.get("status") not in _had(world, posted.accepted):
+                yield Breach("the 202 names a status of its order", posted.accepted or "", f"{posted.answer}")
             case ("refuse", status) if 0 < status < 400:
                 yield Breach("an invalid order is refused", posted.accepted or "", f"{status} for {posted.body}")
             case ("conflict", status) if status != 409 and status < 500 and status not in (0, 429):
@@ -115,6 +115,12 @@ def to_the_end(world: World) -> Iterator[Breach]:
             yield Breach("no socket is cut", one.order_id, one.broken)
         elif not (one.left or one.mute) and journaled and one.seen < journaled.sequence:
             yield Breach("a socket that stays sees all", one.order_id, f"{one.seen} of {journaled.sequence} events")
+
+
+def _had(world: World, order_id: str | None) -> set[str]:
+    """The statuses that an order has had; every one begins as pending."""
+    journaled = world.journal.get(order_id or "")
+    return {"pending", *(event["status"] for event in journaled.events)} if journaled else set()
 
 
 def _executed(journaled: Journaled) -> bool:

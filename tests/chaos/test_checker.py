@@ -159,7 +159,10 @@ BREACHES: dict[str, list[Break]] = {
     "an invalid order is refused": [_posted({}, 202, accepted(FAILED), "refuse")],
     "another body under a taken key is a conflict": [_posted(KEYED, 202, accepted(CONFIRMED), "conflict")],
     "a valid order is accepted": [_posted(ORDER, 422)],
-    "the 202 names a pending order": [_posted(ORDER, 202)],
+    "the 202 names a status of its order": [
+        _posted(ORDER, 202),
+        _posted(KEYED, 202, {**accepted(CONFIRMED), "status": "failed"}),
+    ],
     "no order without a request": [_with(posted=lambda w: [one for one in w.posted if one.status])],
     "an order that nobody was promised is not half done": [_on_chain("tx-9", ORPHAN, "dead")],
     "the orders queue is empty": [_with(waiting=lambda _: 1)],

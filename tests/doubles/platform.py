@@ -178,11 +178,11 @@ class Platform:
     def submit(self, body: Message) -> tuple[int, Message]:
         """What the function does."""
         try:
-            order = self.submission().submit(parse_order(json.dumps(body).encode(), "application/json"))
+            record = self.submission().submit(parse_order(json.dumps(body).encode(), "application/json"))
         except RequestRefused as refusal:
             return problem_response(refusal)["statusCode"], {"code": refusal.code}
-        created_at = json.loads(order.to_json())["createdAt"]
-        return 202, {"orderId": str(order.order_id), "status": "pending", "createdAt": created_at}
+        created_at = json.loads(record.order.to_json())["createdAt"]
+        return 202, {"orderId": str(record.order.order_id), "status": str(record.status), "createdAt": created_at}
 
     # --- the orders queue ---------------------------------------------------------------------------------------------
 

@@ -114,11 +114,14 @@ def test_an_order_is_journaled_queued_and_accepted_with_its_stream_url(deploymen
     assert deployment.messages() == [json.dumps({"orderId": order_id})]
 
 
-def test_a_repeated_order_gets_the_same_response(deployment: Deployment) -> None:
+def test_a_repeated_order_gets_the_same_response_with_the_present_status(deployment: Deployment) -> None:
     first, second = (deployment.invoke(submit.handler, "submit-repeated") for _ in range(2))
+    deployment.invoke(route_execute.handler, sqs_event(deployment.messages()[0]))
+    third = deployment.invoke(submit.handler, "submit-repeated")
 
     assert first["statusCode"] == 202
     assert first == second
+    assert third == {**first, "body": {**first["body"], "status": "confirmed"}}
 
 
 def test_a_bad_order_is_refused_with_a_problem_that_names_each_field(deployment: Deployment) -> None:

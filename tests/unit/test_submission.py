@@ -7,6 +7,7 @@ import pytest
 from order_engine.domain.errors import AcceptanceUnknown, ClientOrderIdReused, NothingAccepted, RequestRefused
 from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.order import Order, OrderTerms
+from order_engine.domain.record import OrderRecord
 from order_engine.use_cases.submit import fingerprint_of
 
 from tests.doubles.gate import Gate, Mode, Service, Troubles
@@ -24,6 +25,9 @@ class Door:
         self.orders = self.platform.tables.orders
 
     def submit(self, key: str | None = None, amount_in: str = "10") -> Order:
+        return self.accept(key, amount_in).order
+
+    def accept(self, key: str | None = None, amount_in: str = "10") -> OrderRecord:
         asked = an_order(client_order_id=key, amount_in=Decimal(amount_in))
         terms = OrderTerms.model_validate(asked.model_dump(exclude={"order_id", "created_at"}))
         return self.platform.submission().submit(terms)
@@ -56,7 +60,8 @@ def test_a_repeated_key_returns_its_order_and_queues_it_until_it_is_final(door: 
     assert door.queued == [first.order_id] * 2
     item = door.orders[first.order_id]
     item.record = advanced(item.record, OrderStatus.FAILED, door.now())
-    assert door.submit("mine") == first
+    repeated = door.accept("mine")
+    assert (repeated.order, repeated.status) == (first, OrderStatus.FAILED)
     assert door.queued == [first.order_id] * 2
 
 

@@ -39,24 +39,25 @@ class Submission:
     now: Clock
     stream_base: str = ""
 
-    def submit(self, terms: OrderTerms) -> Order:
+    def submit(self, terms: OrderTerms) -> OrderRecord:
         """Accept an order: when this returns, it is journaled and queued, and will end in one final status.
 
-        A request with a clientOrderId may be repeated: it returns the same order, which is queued again (harmless).
+        A request with a clientOrderId may be repeated: it returns the same order, with the status that it has by now,
+        and queues it again (harmless) unless that is final.
         Raises ClientOrderIdReused if the key belongs to another body, NothingAccepted if the order is not executed and
         never will be, and AcceptanceUnknown if a service did not say what became of it.
         """
-        order = self._journaled(terms)
+        record = self._journaled(terms)
         count("OrdersAccepted")
-        with log_context(order.order_id):
-            logger.info("order accepted", extra={"clientOrderId": order.client_order_id})
-        return order
+        with log_context(record.order.order_id):
+            logger.info("order accepted", extra={"clientOrderId": record.order.client_order_id})
+        return record
 
     def stream_url(self, order: Order) -> str:
         """Return where the order's statuses are streamed, ready to connect to."""
         return f"{self.stream_base}?orderId={order.order_id}"
 
-    def _journaled(self, terms: OrderTerms) -> Order:
+    def _journaled(self, terms: OrderTerms) -> OrderRecord:
         key = terms.client_order_id
         order = Order(order_id=uuid4(), created_at=self.now(), **terms.model_dump())
         try:
@@ -71,7 +72,7 @@ class Submission:
                 self.queue.send(record.order.order_id)
             except ServiceUnavailable as fault:
                 self._withdraw(record.order, fault)
-        return record.order
+        return record
 
     def _withdraw(self, order: Order, fault: ServiceUnavailable) -> None:
         """Take an order that could not be queued out of the journal again.
