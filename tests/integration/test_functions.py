@@ -223,13 +223,33 @@ def test_notify_ignores_an_order_that_is_no_more(deployment: Deployment) -> None
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 
-def test_every_log_line_about_an_order_has_its_id(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def lines_about(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, body: str) -> dict[str, dict[str, Any]]:
+    """The log lines about an order, by their messages; each must have its id."""
     written = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", written)
-
-    order_id = deployment.invoke(submit.handler, http_event(BODY))["body"]["orderId"]
+    order_id = deployment.invoke(submit.handler, http_event(body))["body"]["orderId"]
     deployment.invoke(route_execute.handler, sqs_event(*deployment.messages()))
-
     lines = [json.loads(line) for line in written.getvalue().splitlines()]
-    assert {"order accepted", "order routed", "order confirmed"} <= {line["message"] for line in lines}
     assert {line.get("orderId") for line in lines} == {order_id}
+    return {line["message"]: line for line in lines}
+
+
+def test_the_log_lines_of_an_order_that_is_confirmed(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = lines_about(deployment, monkeypatch, BODY)
+
+    routed, confirmed = lines["order routed"], lines["order confirmed"]
+    events = [json.loads(event.to_json()) for event in deployment.read(UUID(confirmed["orderId"])).events]
+    assert (routed["quotes"], routed["rejected"]) == (events[2]["quotes"], [])
+    assert (confirmed["pair"], confirmed["amountIn"]) == ("SOL/USDC", "10")
+    for name in ("venue", "executedPrice", "amountOut"):
+        assert confirmed[name] == events[-1][name]
+    assert 0 < confirmed["seconds"] == round(confirmed["seconds"], 3) < 60
+    assert "pair" not in lines["order submitted"]
+
+
+def test_the_log_line_of_an_order_that_fails_says_why(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = lines_about(deployment, monkeypatch, BODY.replace("10", "0.000000001"))["order failed"]
+
+    assert (failed["pair"], failed["amountIn"], failed["code"]) == ("SOL/USDC", "0.000000001", "AMOUNT_TOO_SMALL")
+    assert failed["error"] == "0.000000001 SOL buy no USDC on raydium; 0.000000001 SOL buy no USDC on meteora"
+    assert 0 < failed["seconds"] < 60

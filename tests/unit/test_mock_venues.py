@@ -21,12 +21,14 @@ from order_engine.adapters.mock_market.venue import MockVenue
 from order_engine.domain.amounts import decimal_places, floor_to_unit
 from order_engine.domain.errors import (
     AmountTooSmall,
+    ExecutionError,
     InsufficientLiquidity,
     RateLimited,
     TransactionTimeout,
     VenueUnavailable,
 )
 from order_engine.domain.order import Order
+from order_engine.domain.routing import QuoteResult, choose
 from order_engine.domain.swaps import InFlight, Landed, NotFound, Quote, Transaction, VenueName
 from order_engine.domain.tokens import TOKENS
 
@@ -108,6 +110,22 @@ def test_dust_that_buys_less_than_one_base_unit_is_refused() -> None:
     assert quoted(bonk, RAYDIUM).amount_out == Decimal("0.000001")
     with pytest.raises(AmountTooSmall, match=r"0\.05 BONK buy no USDC on raydium"):
         quoted(bonk.model_copy(update={"amount_in": Decimal("0.05")}), RAYDIUM)
+
+
+@pytest.mark.parametrize("amount_in", ["0.000000001", "10000", "34000"])  # dust, half a pool, more than there is
+def test_a_reason_that_both_venues_give_names_each_once(amount_in: str) -> None:
+    order = an_order(amount_in=Decimal(amount_in))
+    results: list[tuple[VenueName, QuoteResult]] = []
+    for venue in VenueName:
+        try:
+            results.append((venue, quoted(order, venue)))
+        except ExecutionError as error:
+            results.append((venue, error))
+
+    with pytest.raises(ExecutionError) as caught:
+        choose(order, results)
+
+    assert [str(caught.value).count(venue) for venue in VenueName] == [1, 1]
 
 
 # --- the dice ---------------------------------------------------------------------------------------------------------

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TypeVar
 
 from order_engine import limits
+from order_engine.domain.amounts import to_wire
 from order_engine.domain.errors import ServiceUnavailable, SocketGone, SocketUnreachable
-from order_engine.domain.events import StatusEvent
+from order_engine.domain.events import Confirmed, Failed, StatusEvent
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.subscriber import CONNECTING, Subscriber
 from order_engine.observability import count_lag, logger
@@ -63,7 +64,12 @@ class Publisher:
         live = [one for one in known if one.live_after is not None and one.live_after < record.sequence]
         logger.info(
             f"order {record.status}",
-            extra={"sequence": record.sequence, "attempt": record.attempt, "subscribers": len(live)},
+            extra={
+                "sequence": record.sequence,
+                "attempt": record.attempt,
+                "subscribers": len(live),
+                **_outcome(record, self.now()),
+            },
         )
         messages = {
             event.sequence: event.to_json() for event in (record.events if record.behind else record.events[-1:])
@@ -197,6 +203,23 @@ def _result(future: Future[T]) -> T | None:
     unforeseen = None if isinstance(fault, ServiceUnavailable) else fault
     logger.warning("a subscriber could not be served", extra={"reason": str(fault)}, exc_info=unforeseen)
     return None
+
+
+def _outcome(record: OrderRecord, now: datetime) -> dict[str, object]:
+    """Return what the log line of a final status says besides; nothing that a client wrote freely."""
+    order, last = record.order, record.last
+    asked = {
+        "pair": f"{order.token_in}/{order.token_out}",
+        "amountIn": to_wire(order.amount_in),
+        "seconds": round((now - order.created_at).total_seconds(), 3),
+    }
+    match last:
+        case Confirmed(venue=venue, executed_price=price, amount_out=amount_out):
+            return {**asked, "venue": venue, "executedPrice": to_wire(price), "amountOut": to_wire(amount_out)}
+        case Failed(code=code, error=error):
+            return {**asked, "code": code, "error": error}
+        case _:
+            return {}
 
 
 def _page(subscriber: Subscriber) -> int:
