@@ -194,8 +194,8 @@ def _log_routing(decision: RoutingDecision) -> None:
         extra={
             "venue": decision.best.venue,
             "reason": decision.reason,
-            "quotes": [quote.to_json() for quote in decision.quotes],
-            "rejected": [rejection.to_json() for rejection in decision.rejected],
+            "quotes": [quote.model_dump(mode="json", by_alias=True) for quote in decision.quotes],
+            "rejected": [rejection.model_dump(mode="json", by_alias=True) for rejection in decision.rejected],
         },
     )
 
