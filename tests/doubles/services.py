@@ -51,14 +51,15 @@ class MemoryQueue:
 class Socket:
     """A socket: the gateway knows it from `opens_at` (the timeline's seconds) until it is closed.
 
-    `received` has each message with its time. A post is throttled while it is `deaf` (from, until), and does not come
-    back in time while it is `stuck`.
+    `received` has each message with its time. A call is throttled while it is `deaf` (from, until), and does not come
+    back in time while it is `stuck`. `dismissed`: the server closed it.
     """
 
     opens_at: float = 0.0
     deaf: tuple[float, float] = (0.0, 0.0)
     stuck: tuple[float, float] = (0.0, 0.0)
     closed: bool = False
+    dismissed: bool = False
     received: list[tuple[float, Message]] = field(default_factory=list)
 
     @property
@@ -73,23 +74,44 @@ class Socket:
 
 
 class MemorySockets:
-    """Implements `ports.Sockets`."""
+    """Implements `ports.Sockets`. `dismissed` is told of each connection that is closed."""
 
-    def __init__(self, gate: Gate, connections: dict[str, Socket] | None = None) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        connections: dict[str, Socket] | None = None,
+        dismissed: Callable[[str], object] = lambda _connection_id: None,
+    ) -> None:
         self.gate = gate
         self.connections = {} if connections is None else connections
+        self._dismissed = dismissed
 
     @outside(Service.SOCKETS)
     def post(self, connection_id: str, message: str) -> None:
+        there = self._reach(connection_id, limits.POST)
+        if there is None:
+            raise SocketGone(connection_id)
+        there.received.append((self.gate.timeline.seconds, parsed(message)))
+
+    @outside(Service.SOCKETS)
+    def close(self, connection_id: str) -> bool:
+        there = self._reach(connection_id, limits.CLOSE)
+        if there is None:
+            return False
+        there.closed = there.dismissed = True
+        self._dismissed(connection_id)
+        return True
+
+    def _reach(self, connection_id: str, limit: float) -> Socket | None:
         now, there = self.gate.timeline.seconds, self.connections.get(connection_id)
         if there is None or there.closed or there.opens_at > now:
-            raise SocketGone(connection_id)
+            return None
         if there.stuck[0] <= now < there.stuck[1]:
-            self.gate.hang(limits.POST)
+            self.gate.hang(limit)
             raise SocketUnreachable(connection_id)
         if there.deaf[0] <= now < there.deaf[1]:
             raise SocketUnreachable(connection_id)
-        there.received.append((now, parsed(message)))
+        return there
 
 
 class MemoryNotifyRequests:

@@ -5,6 +5,7 @@ What only the adapters have (items, calls, repeated writes, races of threads) is
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -15,11 +16,13 @@ from uuid import UUID, uuid4
 import boto3
 import pytest
 from moto import mock_aws
+from order_engine.adapters.aws import client
 from order_engine.adapters.journal import subscribers as adapter
 from order_engine.adapters.journal.journal import DynamoJournal
 from order_engine.adapters.journal.subscribers import DynamoSubscribers
 from order_engine.adapters.mock_market.chain import Execution, MockChain, Sent
 from order_engine.adapters.queue import SqsOrderQueue, order_id_of
+from order_engine.adapters.sockets import GatewaySockets
 from order_engine.domain.errors import (
     BackingOff,
     ClientOrderIdReused,
@@ -29,6 +32,7 @@ from order_engine.domain.errors import (
     OrderClosed,
     OutOfTime,
     ServiceUnavailable,
+    SocketGone,
     TooManySubscribers,
     UnknownOrder,
 )
@@ -38,17 +42,17 @@ from order_engine.domain.record import OrderRecord
 from order_engine.domain.subscriber import Subscriber
 from order_engine.domain.swaps import Dropped, Ended, InFlight, Landed, NotFound, Reverted, Transaction
 from order_engine.limits import invocation
-from order_engine.ports import KEY_LIFETIME, Claim, Journal, OrderQueue, Subscribers
+from order_engine.ports import KEY_LIFETIME, Claim, Journal, OrderQueue, Sockets, Subscribers
 
 from tests.doubles.chain import Ledger, MemoryChain
 from tests.doubles.gate import Gate, Service, Troubles
 from tests.doubles.journal import LEASE, MemoryJournal
-from tests.doubles.services import MemoryQueue
+from tests.doubles.services import MemoryQueue, MemorySockets, Socket
 from tests.doubles.subscribers import MemorySubscribers
 from tests.doubles.tables import Tables
 from tests.doubles.timeline import Timeline
 from tests.support.builders import a_record, a_transaction, advanced, an_order
-from tests.support.local_aws import create_table
+from tests.support.local_aws import LocalGateway, create_table
 
 PAGE_SIZE, PAGES = 3, 3  # instead of 20 and 25, which would make a test of a full order a long one
 
@@ -520,6 +524,29 @@ def test_a_call_to_an_unavailable_service_names_it(world: World) -> None:
     for service, call in every_call(world, claim):
         with pytest.raises(ServiceUnavailable, match=service):
             call()
+
+
+# --- the sockets ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["doubles", "adapters"])
+def sockets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sockets]:
+    """The management API of a WebSocket, with a connection that is open."""
+    if request.param == "doubles":
+        yield MemorySockets(Gate(), {"connection=": Socket()})
+        return
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws(), closing(LocalGateway()) as gateway:
+        yield GatewaySockets(client("apigatewaymanagementapi", gateway.url))
+
+
+def test_a_socket_that_was_closed_is_gone(sockets: Sockets) -> None:
+    sockets.post("connection=", "{}")
+
+    assert [sockets.close("connection="), sockets.close("connection=")] == [True, False]
+
+    with pytest.raises(SocketGone):
+        sockets.post("connection=", "{}")
 
 
 # --- the chain --------------------------------------------------------------------------------------------------------

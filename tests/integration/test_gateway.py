@@ -46,6 +46,19 @@ def test_a_refused_post_is_not_repeated_and_only_410_means_gone(
     assert gateway.posted["busy"] == [{}]
 
 
+@pytest.mark.parametrize("status", [403, 429, 500, 503])
+def test_a_refused_close_is_not_repeated(gateway: LocalGateway, status: int) -> None:
+    gateway.answers["busy="] = [status]
+    sockets = sockets_at(gateway.url)
+
+    with pytest.raises(SocketUnreachable):
+        sockets.close("busy=")
+
+    assert gateway.closed == set()
+    assert sockets.close("busy=")
+    assert gateway.closed == {"busy="}
+
+
 def test_a_post_waits_for_no_response_beyond_its_limit(gateway: LocalGateway) -> None:
     gateway.answers["slow"] = [None]
     begun = time.monotonic()
@@ -71,6 +84,8 @@ def test_notify_is_invoked_asynchronously_for_the_very_subscriber(gateway: Local
 def test_a_gateway_or_a_lambda_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(SocketUnreachable):
         sockets_at(NOWHERE).post("connection", "{}")
+    with pytest.raises(SocketUnreachable):
+        sockets_at(NOWHERE).close("connection")
     with pytest.raises(ServiceUnavailable, match="notify function"):
         LambdaNotifyRequests(client("lambda", NOWHERE), "notify").send(a_subscriber(an_order().order_id))
 

@@ -45,6 +45,7 @@ def calls_at(url: str) -> list[Call]:
         ("queue", lambda: queue.send(uuid4()), limits.QUEUE, 2),
         ("notify requests", lambda: notify_requests.send(SUBSCRIBER), limits.INVOKE, 1),
         ("sockets", lambda: sockets.post("connection=", "{}"), limits.POST, 1),
+        ("sockets, closing", lambda: sockets.close("connection="), limits.CLOSE, 1),
     ]
 
 
@@ -57,7 +58,7 @@ def seconds_until_it_fails(call: Callable[[], object], limit: float) -> float:
 
 
 def test_a_call_to_a_service_that_hangs_ends_within_its_limit() -> None:
-    with silent_service() as silent, black_hole() as hole, ThreadPoolExecutor(12) as pool:
+    with silent_service() as silent, black_hole() as hole, ThreadPoolExecutor(14) as pool:
         running = [
             (name, pool.submit(seconds_until_it_fails, call, limit), limit, tries, url is silent)
             for url in (silent, hole)

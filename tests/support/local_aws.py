@@ -115,12 +115,14 @@ def black_hole() -> Iterator[str]:
 class LocalGateway:
     """The management API of a WebSocket API and Lambda's invocations, as a server on this machine.
 
-    `posted` has what each connection was sent, `invoked` each invocation's function, type and payload. `answers` are
-    the next answers to posts on a connection: a status, or None for one that never comes.
+    `posted` has what each connection was sent, `closed` those that were closed, `invoked` each invocation's function,
+    type and payload. `answers` are the next answers to calls on a connection: a status, or None for one that never
+    comes.
     """
 
     def __init__(self) -> None:
         self.posted: defaultdict[str, list[Any]] = defaultdict(list)
+        self.closed: set[str] = set()
         self.invoked: list[tuple[str, str, Any]] = []
         self.answers: defaultdict[str, list[int | None]] = defaultdict(list)
         self._closing = threading.Event()
@@ -131,7 +133,12 @@ class LocalGateway:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                status = gateway.take(unquote(self.path), self.headers.get("X-Amz-Invocation-Type", ""), body)
+                self.respond(gateway.take(unquote(self.path), self.headers.get("X-Amz-Invocation-Type", ""), body))
+
+            def do_DELETE(self) -> None:
+                self.respond(gateway.delete(unquote(self.path)))
+
+            def respond(self, status: int | None) -> None:
                 if status is None:
                     gateway.wait_for_the_end()
                     self.close_connection = True
@@ -170,8 +177,20 @@ class LocalGateway:
         if path.startswith("/2015-03-31/functions/"):
             self.invoked.append((path.split("/")[3], invocation_type, json.loads(body)))
             return 202
-        connection_id = path.removeprefix("/@connections/")
-        answer = self.answers[connection_id].pop(0) if self.answers[connection_id] else 200
+        connection_id, answer = self._answer(path, 200)
         if answer == 200:
             self.posted[connection_id].append(json.loads(body))
         return answer
+
+    def delete(self, path: str) -> int | None:
+        """Closes a connection; answers the status."""
+        connection_id, answer = self._answer(path, 204)
+        if answer == 204:
+            self.closed.add(connection_id)
+        return answer
+
+    def _answer(self, path: str, success: int) -> tuple[str, int | None]:
+        connection_id = path.removeprefix("/@connections/")
+        if self.answers[connection_id]:
+            return connection_id, self.answers[connection_id].pop(0)
+        return connection_id, 410 if connection_id in self.closed else success

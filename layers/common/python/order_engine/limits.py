@@ -21,14 +21,17 @@ DYNAMODB = 5.0
 QUEUE = 5.0
 INVOKE = 1.5
 POST = 1.25
+CLOSE = POST  # by the same client, so with the same time-outs
 HISTORY = 3.0
 QUOTE = 2.0
 VENUE = 2.0  # to build, look up or abandon a transaction
 CONFIRMATION = 5.0  # for all waiting of one delivery; the call that waits may take VENUE longer
 
-# Seconds for all posts of one status together, and then for taking back the subscribers that were not reached.
+# Seconds for all posts of one status together, then for taking back the subscribers that were not reached, and at the
+# very end for closing the sockets of the others.
 POSTS = 2.25
 TAKE_BACK = 0.75
+CLOSES = 0.75
 
 _left: ContextVar[Callable[[], float]] = ContextVar("left", default=lambda: math.inf)
 

@@ -132,6 +132,10 @@ class Sockets(Protocol):
     def post(self, connection_id: str, message: str) -> None:
         """Post a text to a socket, with one try. Raises SocketGone or SocketUnreachable."""
 
+    def close(self, connection_id: str) -> bool:
+        """Close a socket with code 1000, with one try. What was posted to it a moment ago may be dropped by that.
+        Return False if there is no such connection: not yet, or no longer. Raises SocketUnreachable."""
+
 
 class NotifyRequests(Protocol):
     """Requests for `notify`."""

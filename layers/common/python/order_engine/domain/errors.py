@@ -240,4 +240,4 @@ class SocketGone(OrderEngineError):
 
 
 class SocketUnreachable(OrderEngineError):
-    """The post was throttled or timed out; it may or may not have arrived."""
+    """The call was throttled or timed out; it may or may not have taken effect."""
