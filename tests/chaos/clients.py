@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.frames import CloseCode
 
 from local.client import PATH
 from local.stack import LocalStack
@@ -49,7 +50,8 @@ class Visitor:
     def unserved(self) -> int:
         """Open sockets that have not had everything up to their order's final status, as far as is known."""
         return sum(
-            not (one.left or one.broken or one.final or one.ended_before or one.mute) for one in self.transcripts
+            not (one.left or one.closed or one.broken or one.final or one.ended_before or one.mute)
+            for one in self.transcripts
         )
 
     def served(self, order_id: str) -> int:
@@ -74,7 +76,8 @@ class Visitor:
             try:
                 await self._read(socket, transcript, visit)
             except ConnectionClosed as cut:
-                transcript.broken = f"{cut}"
+                transcript.closed = cut.rcvd is not None and cut.rcvd.code == CloseCode.NORMAL_CLOSURE
+                transcript.broken = "" if transcript.closed else f"{cut}"
             await socket.close()
             seen, ended = transcript.seen, ended or transcript.final
 

@@ -20,12 +20,12 @@ from typing import NamedTuple, Self
 from local import processes
 
 MODES = ("hang", "hold", "lose", "throttle")
-# What a request is for, by how its head begins or what it names.
+# What a request is for, by how its head begins or what it names; a socket is closed by a request of the posts' kind.
 _PATTERNS = {
     "dynamodb": re.compile(rb"(?i)\r\nx-amz-target: *dynamodb_"),
     "sqs": re.compile(rb"(?i)\r\nx-amz-target: *amazonsqs\."),
     "invoke": re.compile(rb"^POST /2015-03-31/functions/[^/ ]+/invocations"),
-    "posts": re.compile(rb"^POST [^ ]*/(?:@|%40)connections/([^ /?]+)"),
+    "posts": re.compile(rb"^(?:POST|DELETE) [^ ]*/(?:@|%40)connections/([^ /?]+)"),
 }
 SERVICES = tuple(_PATTERNS)
 _REFUSALS = {

@@ -108,11 +108,14 @@ def in_order(world: World) -> Iterator[Breach]:
 
 
 def to_the_end(world: World) -> Iterator[Breach]:
-    """A socket that stayed open to the end has seen all, unless it was made mute, and none was cut by the system."""
+    """A socket that stayed open to the end has seen all, unless it was made mute. The system closes none before its
+    subscriber has had the final status, and cuts none."""
     for one in world.transcripts:
         journaled = world.journal.get(one.order_id)
         if one.broken:
             yield Breach("no socket is cut", one.order_id, one.broken)
+        elif one.closed and not (one.final or one.ended_before):
+            yield Breach("a socket is closed after its final status", one.order_id, f"{one.seen} events")
         elif not (one.left or one.mute) and journaled and one.seen < journaled.sequence:
             yield Breach("a socket that stays sees all", one.order_id, f"{one.seen} of {journaled.sequence} events")
 

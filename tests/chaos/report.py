@@ -23,6 +23,7 @@ _TOLD = {
     "the transaction may still land": "transactions looked up again later",
     "no worker ever took the order up; it goes back to the queue": "dead letters that went back to the workers",
     "socket unreachable": "posts of workers that failed",
+    "socket not closed": "sockets that could not be closed",
     "a subscriber could not be served": "subscribers that a worker could not take back or ask for in time",
     "the worker failed; the message is redelivered": "unforeseen errors of workers",
 }
@@ -57,7 +58,8 @@ def found(world: World, log: Path) -> dict[str, int]:
         "sockets": len(sockets),
         "sockets that came back with ?after=": sum(one.after > 0 for one in sockets),
         "sockets whose posts were made to hang": sum(one.mute for one in sockets),
-        "sockets open to the end": sum(not (one.left or one.broken) for one in sockets),
+        "sockets that the server closed": sum(one.closed for one in sockets),
+        "sockets open to the end": sum(not (one.left or one.closed or one.broken) for one in sockets),
         "statuses received": sum(len(one.messages) for one in sockets),
         "of them repeats": repeats,
         "dead letters": len(world.dead_letters),
@@ -105,7 +107,7 @@ def _lines(world: World, order_id: str) -> Iterator[str]:
     if len(watched) > _MOST_SOCKETS:
         yield f"  {len(watched)} sockets; those that had least:"
     for transcript in sorted(watched, key=lambda one: (one.left, one.seen))[:_MOST_SOCKETS]:
-        end = "left" if transcript.left else transcript.broken or "open to the end"
+        end = "left" if transcript.left else "closed" if transcript.closed else transcript.broken or "open to the end"
         asked = f"after {transcript.after}, replays {transcript.replays}" if transcript.replays else transcript.after
         yield f"  socket opened {transcript.opened_at:.3f}, after {asked}, {end}"
         yield from (f"    {at:.3f} {_text(message)}" for at, message in transcript.messages)

@@ -55,12 +55,12 @@ def clean_world() -> World:
             Posted(3.0, KEYED, "accept", 202, accepted(RENEWED), era=1),
         ],
         transcripts=[
-            _watched(CONFIRMED, events),
+            _watched(CONFIRMED, events, closed=True),
             _watched(CONFIRMED, events[:3], left=True),
             _watched(CONFIRMED, events[3:], after=3),
             _watched(CONFIRMED, [*events[:5], *events[3:]], left=True),  # a repeat after a crash
             _watched(CONFIRMED, [*events[5:], *events], after=5, replays=[0]),
-            _watched(CONFIRMED, [], after=len(events), ended_before=True),
+            _watched(CONFIRMED, [], after=len(events), ended_before=True, closed=True),
             _watched(FAILED, journal[FAILED].events),
             _watched(CONFIRMED, events[:2], mute=True),
             _watched(RENEWED, journal[RENEWED].events),

@@ -74,6 +74,13 @@ def test_it_disturbs_a_service(between: Relay, mode: str, status: int, seen: int
     assert between.done == {f"invoke: {mode}": 1}
 
 
+def test_closing_a_socket_is_disturbed_as_posts_are(between: Relay) -> None:
+    between.disturb("posts", "throttle", 1, 60)
+
+    with httpx.Client(trust_env=False) as http:
+        assert http.delete(f"http://127.0.0.1:{between.port}{POST.format('abc=')}").status_code == 429
+
+
 def test_what_it_holds_arrives_although_its_sender_has_gone(between: Relay) -> None:
     between.disturb("dynamodb", "hold", 1, 60)
 

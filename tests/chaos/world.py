@@ -54,8 +54,8 @@ class Transcript:
     """One socket as its client saw it, from the handshake that succeeded to the end.
 
     `after` is what it asked for, and `ended_before` says that its subscriber had had a final status by then. `left`
-    says that its client hung up, `broken` why it ended otherwise; one that is neither stayed open to the end. `mute`:
-    posts to it were made to hang from some moment on.
+    says that its client hung up, `closed` that the server closed it (code 1000), `broken` why it ended otherwise; one
+    that is none of these stayed open to the end. `mute`: posts to it were made to hang from some moment on.
     """
 
     order_id: str
@@ -66,6 +66,7 @@ class Transcript:
     replays: list[int] = field(default_factory=list)  # the `after` of every replay that was asked for
     noise: list[str] = field(default_factory=list)  # what was no status of an order
     left: bool = False
+    closed: bool = False
     broken: str = ""
     mute: bool = False
 
