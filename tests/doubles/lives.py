@@ -147,13 +147,17 @@ class World:
         return self.lives[number].key is None and any(not posted.key for posted in self.posted)
 
     def _plan(self, watcher: Watcher, name: str, transcript: Transcript) -> None:
-        visit, now = watcher.visit, self.timeline.seconds
+        visit, now, socket = watcher.visit, self.timeline.seconds, self.platform.sockets[name]
 
         def leave() -> None:
-            watcher.left = transcript.left = True
-            self.platform.disconnect(name)
+            watcher.left = True
+            if not socket.closed:
+                transcript.left = True
+                self.platform.disconnect(name)
 
         def replay() -> None:
+            if socket.closed:
+                return
             transcript.replays.append(0)
             self.platform.say(name, '{"action":"replay","after":0}', told)
 
@@ -225,4 +229,4 @@ def _length(life: Life) -> float:
 
 def _heard(transcript: Transcript, socket: Socket) -> Transcript:
     statuses = [(at, message) for at, message in socket.received if "sequence" in message]
-    return replace(transcript, messages=statuses)
+    return replace(transcript, messages=statuses, closed=socket.dismissed)

@@ -76,6 +76,7 @@ class Parts:
     subscribers: type[MemorySubscribers] = MemorySubscribers
     queue: type[MemoryQueue] = MemoryQueue
     history: type[MemoryHistory] = MemoryHistory
+    sockets: type[MemorySockets] = MemorySockets
     notify_requests: type[MemoryNotifyRequests] = MemoryNotifyRequests
     venue: type[ScriptedVenue] = ScriptedVenue
     policy: Policy = field(default_factory=Policy)
@@ -119,7 +120,7 @@ class Platform:
         self.timeline = gate.timeline
         self.journal = parts.journal(gate, self.tables)
         self.subscribers = parts.subscribers(gate, self.tables)
-        self.posts = MemorySockets(gate, self.sockets)
+        self.posts = parts.sockets(gate, self.sockets, self.disconnect)
         self.queue = parts.queue(gate, self._put)
         self.notify_requests = parts.notify_requests(gate, self._ask)
         self.history = parts.history(gate, self.rows)
@@ -319,7 +320,7 @@ class Platform:
         self.invoke("ws_connect", lambda: self.subscription().join(connection_id, UUID(order_id), after), ended)
 
     def disconnect(self, connection_id: str) -> None:
-        """A client has closed its socket; the gateway tells once."""
+        """A socket was closed, by its client or by the engine; the gateway tells once."""
         self.sockets[connection_id].closed = True
         self.invoke("ws_connect", lambda: self.subscription().leave(connection_id), lambda _fault: None)
 

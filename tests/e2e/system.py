@@ -8,6 +8,9 @@ from decimal import Decimal
 from typing import Literal, TypeVar
 
 import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 from websockets.sync.client import ClientConnection, connect
 
 from local.client import PATH, Message
@@ -58,6 +61,16 @@ class Watcher:
 
     def to_the_end(self) -> list[Message]:
         return self.until(*FINAL)
+
+    def to_the_close(self) -> list[Message]:
+        """The messages that come before the server closes the socket, which it does with code 1000."""
+        messages = []
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                messages.append(self.next())
+        assert closed.value.rcvd
+        assert closed.value.rcvd.code == CloseCode.NORMAL_CLOSURE
+        return messages
 
     def say(self, message: object) -> None:
         self.socket.send(json.dumps(message))

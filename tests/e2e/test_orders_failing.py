@@ -102,7 +102,7 @@ def test_an_order_fails_after_its_last_attempt_and_only_then(unreliable: System)
     assert statuses(life) == ["pending", "routing", "routing", "routing", "failed"]
     assert sequences(life) == [1, 2, 3, 4, 5]
     with unreliable.watching(failed["orderId"], after=5) as watcher:
-        assert watcher.up_to_pong() == []
+        assert watcher.to_the_close() == []
     assert [attempt["attempt"] for attempt in attempts] == [1, 2, 3]
     assert {attempt["code"] for attempt in attempts} <= TRANSIENT
     assert (attempts[-1]["code"], attempts[-1]["error"]) == (failed["code"], failed["error"])

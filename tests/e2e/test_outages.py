@@ -37,8 +37,8 @@ def kill_the_workers(system: System) -> Lives:
             wait_for(lambda: system.chain_states(sent) == ["sent"], "the transaction is on the chain")
             for worker in system.workers("route_execute"):
                 worker.kill()
-            second += other.to_the_end() + other.up_to_pong()
-        first += one.to_the_end() + one.up_to_pong()
+            second += other.to_the_close()
+        first += one.to_the_close()
     lines = system.stack.log.read_text().splitlines()
     for order_id in (sent, routed):
         resumed = [line for line in lines if order_id in line and "resuming an interrupted order" in line]

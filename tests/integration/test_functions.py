@@ -191,7 +191,7 @@ def test_an_order_that_kept_killing_its_workers_ends_as_failed(deployment: Deplo
 # --- ws_connect and notify --------------------------------------------------------------------------------------------
 
 
-def test_a_connection_is_kept_notified_answered_and_forgotten(deployment: Deployment) -> None:
+def test_a_connection_is_kept_notified_answered_closed_and_forgotten(deployment: Deployment) -> None:
     wanted, posted = event_in("notify"), deployment.gateway.posted
     connection_id, order_id = wanted["connectionId"], UUID(wanted["orderId"])
     deployment.journaled(order_id)
@@ -199,10 +199,11 @@ def test_a_connection_is_kept_notified_answered_and_forgotten(deployment: Deploy
     assert deployment.invoke(ws_connect.handler, "ws_connect-connect") == {"statusCode": 200}
     assert deployment.gateway.invoked == [("notify", "Event", wanted)]
     assert deployment.invoke(notify.handler, "notify") == {}
+    assert deployment.invoke(ws_connect.handler, "ws_connect-default") == {"statusCode": 200}
+    assert posted[connection_id].pop() == {"type": "pong"}
     deployment.invoke(route_execute.handler, sqs_event(json.dumps({"orderId": str(order_id)})))
     assert [message["status"] for message in posted[connection_id]] == LIFE
-    assert deployment.invoke(ws_connect.handler, "ws_connect-default") == {"statusCode": 200}
-    assert posted[connection_id][-1] == {"type": "pong"}
+    assert deployment.gateway.closed == {connection_id}
     assert deployment.invoke(ws_connect.handler, "ws_connect-disconnect") == {"statusCode": 200}
     assert deployment.read(order_id).subscribers == ()
 

@@ -19,7 +19,7 @@ from order_engine.ports import Claim
 
 from tests.doubles.gate import Service, outside
 from tests.doubles.journal import LEASE, MemoryJournal
-from tests.doubles.services import MemoryHistory, MemoryNotifyRequests, MemoryQueue
+from tests.doubles.services import MemoryHistory, MemoryNotifyRequests, MemoryQueue, MemorySockets
 from tests.doubles.subscribers import MemorySubscribers
 from tests.doubles.tables import Key
 from tests.doubles.venues import HardVenue, ScriptedVenue
@@ -146,6 +146,15 @@ class TakesNobodyBack(MemorySubscribers):
     def take_back(self, subscribers: Sequence[Subscriber]) -> list[Subscriber]:
         """Nobody is kept."""
         return []
+
+
+class ClosesTooSoon(MemorySockets):
+    """Closes a socket after whatever was posted to it."""
+
+    def post(self, connection_id: str, message: str) -> None:
+        """Two calls."""
+        super().post(connection_id, message)
+        self.close(connection_id)
 
 
 class AsksNobody(MemoryNotifyRequests):

@@ -17,7 +17,7 @@ from tests.reliability.search import calls, disturbed, more_faults, one_fault, s
 from tests.reliability.tally import tried
 
 _KILLS_AND_FAILURES = (Mode.KILL_AFTER, Mode.FAIL_BEFORE)
-_SHORT = [scenario for scenario in ALL if len(calls(scenario)) <= 30]
+_SHORT = [scenario for scenario in ALL if len(calls(scenario)) <= 32]
 
 
 def named(scenario: Scenario) -> str:
@@ -34,6 +34,8 @@ def test_undisturbed(scenario: Scenario) -> None:
     world = stage(scenario).run()
     assert world.breaches() == []
     assert world.status == scenario.ends_as
+    last = [watcher.sockets[-1][1] for watcher in world.watchers if not watcher.left]
+    assert all(socket.dismissed for socket in last)
 
 
 @every_scenario

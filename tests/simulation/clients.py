@@ -152,6 +152,7 @@ class _Stay:
         self._transcript = transcript
         self._replayed = visit.replay_after is None
         self._socket: Socket | None = None
+        self._over = False
         self._left: Callable[[], object] = lambda: None
 
     def begin(self, socket: Socket, left: Callable[[], object]) -> None:
@@ -173,17 +174,19 @@ class _Stay:
             self._timeline.later(0.0, self._replay)
 
     def _leave(self) -> None:
-        if self._transcript.left or self._socket is None:
+        if self._over or self._socket is None:
             return
-        self._transcript.left = True
-        if self._visit.silent:
-            self._socket.closed = True
-        else:
-            self._platform.disconnect(self._connection_id)
+        self._over = True
+        if not self._socket.closed:
+            self._transcript.left = True
+            if self._visit.silent:
+                self._socket.closed = True
+            else:
+                self._platform.disconnect(self._connection_id)
         self._left()
 
     def _replay(self) -> None:
-        if self._transcript.left:
+        if self._socket is None or self._socket.closed:
             return
         self._transcript.replays.append(0)
         self._platform.say(

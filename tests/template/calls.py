@@ -45,7 +45,8 @@ ACTIONS = {
     "delete_item": "dynamodb:DeleteItem",
     "send_message": "sqs:SendMessage",
     "invoke": "lambda:InvokeFunction",
-    "post_to_connection": "execute-api:ManageConnections",
+    "post_to_connection": "execute-api:ManageConnections POST",
+    "delete_connection": "execute-api:ManageConnections DELETE",
 }
 # The parts of a transaction are allowed as the calls that they stand for.
 PARTS = {
@@ -55,7 +56,7 @@ PARTS = {
     "ConditionCheck": "condition_check_item",
 }
 
-Call = tuple[str, str]  # an action, the setting that names its resource
+Call = tuple[str, str]  # an action (with the method where its resource has one), the setting that names its resource
 
 
 @cache

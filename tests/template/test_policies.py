@@ -16,7 +16,7 @@ from tests.template.reading import (
 )
 
 LOGS = {("logs:CreateLogStream", "FunctionsLog"), ("logs:PutLogEvents", "FunctionsLog")}
-POSTS = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${WebSocketApi}/live/POST/@connections/*"
+SOCKETS = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${WebSocketApi}/live"
 DATABASE = "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${DatabaseStack.Outputs.ResourceId}"
 
 
@@ -25,8 +25,9 @@ def needed(folder: str) -> set[tuple[str, str]]:
     name = functions()[folder]
     environment = variables(name)
     needs = set(LOGS)
-    for action, setting in calls_of(folder):
-        needs.add((action, POSTS if setting == "MANAGEMENT_ENDPOINT" else referred(environment[setting])))
+    for call, setting in calls_of(folder):
+        action, _, method = call.partition(" ")
+        needs.add((action, f"{SOCKETS}/{method}/@connections/*" if method else referred(environment[setting])))
     for event in template()["Resources"][name]["Properties"].get("Events", {}).values():
         if event["Type"] == "SQS":
             queue = referred(event["Properties"]["Queue"])

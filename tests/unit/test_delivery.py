@@ -1,5 +1,6 @@
 """Live updates: one writer at a time, every status in order, and no socket holds up an order."""
 
+import logging
 from dataclasses import replace
 from uuid import uuid4
 
@@ -32,17 +33,31 @@ class Room(Deployment):
         """The record with one more event; `routing` may follow itself."""
         return advanced(self.claim.record, OrderStatus.ROUTING, self.timeline(), attempt=1)
 
-    def publish(self, times: int = 1) -> float:
+    def failed(self) -> OrderRecord:
+        """The record with its final event."""
+        return advanced(self.claim.record, OrderStatus.FAILED, self.timeline())
+
+    def publish(self, times: int = 1, final: bool = False) -> float:
         """Append and post events; return how many seconds the last one took."""
 
         def work() -> float:
             began = self.timeline.seconds
-            self.claim = self.publisher.publish(self.claim, self.routed())
+            self.claim = self.publisher.publish(self.claim, self.failed() if final else self.routed())
             took = self.timeline.seconds - began
             self.timeline.wait(0.1)  # for what runs in the background
             return took
 
         return [self.run(work) for _ in range(times)][-1]
+
+    def dismiss(self) -> float:
+        """Close the sockets; return how many seconds it took."""
+
+        def work() -> float:
+            began = self.timeline.seconds
+            self.publisher.dismiss(self.claim.record)
+            return self.timeline.seconds - began
+
+        return self.run(work)
 
     def notify(self, name: str, generation: int | None = None) -> None:
         """Notify, for the subscriber as it stands, or for an earlier generation."""
@@ -160,6 +175,55 @@ def test_notify_is_requested_again_for_an_overdue_subscriber(room: Room, page: i
     assert room.requested == ["lost"]  # once in a delivery
 
 
+@ON_EACH_PAGE
+def test_whoever_has_the_final_status_is_closed(room: Room, page: int) -> None:
+    fine, throttled, later = (room.watch(name, page, live_after=1) for name in ("fine", "throttled", "later"))
+    room.watch("catching up", page)
+    room.publish()
+    room.dismiss()
+    assert [socket.dismissed for socket in room.platform.sockets.values()] == [False] * 4
+    throttled.deaf = later.stuck = (room.timeline.seconds, room.timeline.seconds + 0.5)
+
+    assert room.publish(final=True) < BUDGET
+    room.dismiss()
+
+    assert [name for name, socket in room.platform.sockets.items() if socket.dismissed] == ["fine"]
+    for name in ("throttled", "later"):
+        room.notify(name)
+    assert [socket.sequences for socket in (fine, throttled, later)] == [[2, 3]] * 3
+    assert throttled.dismissed and later.dismissed
+
+
+@pytest.mark.parametrize("mode", [Mode.FAIL_BEFORE, Mode.FAIL_AFTER, Mode.HANG, Mode.LATE])
+def test_one_that_may_lack_the_final_status_is_not_closed(room: Room, mode: Mode) -> None:
+    socket = room.watch("a", live_after=1)
+    room.troubles.coming["post"] = [mode]
+
+    room.publish(final=True)
+    room.dismiss()
+
+    assert not socket.dismissed
+    assert room.requested == ["a"]
+
+
+@pytest.mark.parametrize("mode", [Mode.FAIL_BEFORE, Mode.HANG, Mode.HANG_AFTER, Mode.LATE])
+def test_a_socket_that_can_not_be_closed_costs_nothing(
+    room: Room, mode: Mode, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many there are: nobody is taken back or posted to again."""
+    sockets = [room.watch(f"{number}", number % 3, live_after=1) for number in range(200)]
+    room.troubles.coming["close"] = [mode] * 200
+    room.publish(final=True)
+
+    assert room.dismiss() < limits.CLOSES + 0.1
+
+    assert room.requested == []
+    assert [socket.sequences for socket in sockets] == [[2]] * 200
+    assert max(record.levelno for record in caplog.records) == logging.INFO
+    if mode is Mode.FAIL_BEFORE:
+        assert [record.message for record in caplog.records].count("socket not closed") == 200
+
+
 # --- notify -----------------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +239,66 @@ def test_a_late_subscriber_gets_what_it_has_not_had(page: int, after: int, seque
     room.publish()
 
     assert socket.sequences == sequences
+
+
+@ON_EACH_PAGE
+@pytest.mark.parametrize("after", [0, 2, 3, 9])
+def test_a_subscriber_of_an_order_that_is_final_is_closed_once_it_is_connected(page: int, after: int) -> None:
+    room = Room(a_record(OrderStatus.FAILED))
+    socket = room.watch("late", page, sent_through=after)
+    socket.opens_at = 2.0
+
+    room.notify("late")
+
+    assert socket.sequences == [1, 2, 3][after:]
+    assert socket.dismissed
+    assert room.timeline.seconds < 4
+    *_, handed_over, closed = [call.at for call, _ in room.platform.gate.story if call.function == "notify"]
+    assert closed - handed_over >= 0.5 or after >= 3  # the gateway has passed on what it was sent
+
+
+@ON_EACH_PAGE
+def test_a_client_that_left_before_it_could_be_closed_is_not_waited_for(page: int) -> None:
+    room = Room(a_record(OrderStatus.FAILED))
+    room.watch("hasty", page, sent_through=3).opens_at = 99
+    room.timeline.invoke(lambda: room.platform.subscribers.leave(room.kept["hasty"]), delay=1.0)
+
+    room.notify("hasty")
+
+    assert room.timeline.seconds < 4
+
+
+def test_a_handshake_that_never_ends_is_not_waited_for_for_ever() -> None:
+    room = Room(a_record(OrderStatus.FAILED))
+    room.watch("nobody", sent_through=3).closed = True
+
+    room.notify("nobody")
+
+    assert 0 <= room.timeline.seconds - HANDSHAKE < 2
+
+
+@pytest.mark.parametrize("trouble", ["deaf", "stuck"])
+def test_a_socket_that_notify_can_not_close_is_left_open(trouble: str) -> None:
+    room = Room(a_record(OrderStatus.FAILED))
+    setattr(room.watch("open", sent_through=3), trouble, (0, 60))
+
+    room.notify("open")
+
+    assert room.timeline.seconds < 2
+    assert room.kept["open"].live_after == 3
+
+
+@ON_EACH_PAGE
+def test_a_replay_of_an_order_that_is_final_ends_with_the_close(page: int) -> None:
+    room = Room(a_record(OrderStatus.FAILED))
+    socket = room.watch("again", page, live_after=3)
+    room.platform.tables.connections["again"] = room.kept["again"]
+
+    room.run(lambda: room.platform.subscription().replay("again", 1))
+    room.notify("again")
+
+    assert socket.sequences == [2, 3]
+    assert socket.dismissed
 
 
 @ON_EACH_PAGE

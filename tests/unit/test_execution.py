@@ -227,3 +227,18 @@ def test_an_order_that_no_worker_ever_took_up_goes_back_to_the_queue() -> None:
     works.timeline.wait(works.delay)
     assert works.process() is Outcome.DONE
     assert works.record.status is S.CONFIRMED
+
+
+@pytest.mark.parametrize("away", [set(), {Service.HISTORY}, {Service.SOCKETS}])
+def test_sockets_are_closed_last_whatever_is_still_owed(away: set[Service]) -> None:
+    """The gateway may not have passed on yet what it was posted."""
+    works = Works()
+    works.troubles.away = away
+
+    works.process()
+
+    called = [call.name for call, _ in works.platform.gate.story if call.function == "route_execute"]
+    assert works.socket.dismissed == (Service.SOCKETS not in away)
+    if works.socket.dismissed:
+        assert works.socket.statuses[-1] in ("confirmed", "failed")
+        assert (called[-1], called.count("close")) == ("close", 1)

@@ -145,11 +145,14 @@ class Executor:
                     learnt = self.venues.abandon(claim.record.submitted_transaction, fault)
                 case Defer(after=after, reason=reason):
                     _log_failures(claim.record, step.record)
-                    return self._defer(replace(claim, record=step.record), random.uniform(*after), reason)
+                    outcome = self._defer(replace(claim, record=step.record), random.uniform(*after), reason)
+                    self.publisher.dismiss(step.record)
+                    return outcome
                 case Close():
                     _log_failures(claim.record, step.record)
                     claim, closed = self._close(self._publish(claim, step.record))
                     if closed:
+                        self.publisher.dismiss(claim.record)
                         return Outcome.DONE
                     learnt = StillOwed()
 

@@ -57,7 +57,8 @@ class Publisher:
 
         Those that were not reached are taken back for `notify`, which is asked for them, and for those whose catch-up
         seems to have been lost. Never raises: where a subscriber may lack an event and could not be taken back, the
-        record returned is `behind`, and the next event is posted together with all that came before it.
+        record returned is `behind`, and the next event is posted together with all that came before it. Those that
+        were reached by a final event are `served`.
         """
         budget = _Budget(self.now, limits.POSTS)
         known, complete = self._known(record, budget)
@@ -94,7 +95,17 @@ class Publisher:
             subscribers=tuple(latest.get(one.connection_id, one) for one in record.subscribers),
             behind=not (complete and all_taken),
             requested=record.requested | asked,
+            served=tuple(one for one, reached in zip(live, posted, strict=True) if reached) if record.is_final else (),
         )
+
+    def dismiss(self, record: OrderRecord) -> None:
+        """Close the sockets of those that were `served`, within `limits.CLOSES`. Never raises: a client whose socket
+        stays open has had everything.
+
+        To be called last. A gateway that has taken a message may not have passed it on when it is told to close the
+        socket, and then drops it: MiniStack does under load, and AWS promises nothing.
+        """
+        self._together([(self._close, (one,)) for one in record.served], _Budget(self.now, limits.CLOSES))
 
     def finish(self, record: OrderRecord) -> OrderRecord:
         """Re-request `notify` for overdue subscribers before the order closes: nobody looks after them afterwards.
@@ -170,6 +181,12 @@ class Publisher:
             self.subscribers.leave(subscriber)
         except ServiceUnavailable as fault:
             logger.warning("a subscriber that is gone could not be removed", extra={"reason": str(fault)})
+
+    def _close(self, subscriber: Subscriber) -> None:
+        try:
+            self.sockets.close(subscriber.connection_id)
+        except (SocketUnreachable, ServiceUnavailable) as fault:
+            logger.info("socket not closed", extra={"connectionId": subscriber.connection_id, "reason": str(fault)})
 
     def _together(
         self, calls: "Iterable[tuple[Callable[..., T], tuple[object, ...]]]", budget: "_Budget"
