@@ -39,6 +39,11 @@ class Service(StrEnum):
     ACKNOWLEDGE = "acknowledge"  # the poller deletes a message after its worker returned
 
     @property
+    def is_repeated(self) -> bool:
+        """Whether the SDK repeats a call that fails (adapters/aws.py)."""
+        return self in (Service.JOURNAL, Service.PAGES, Service.CONNECTIONS, Service.QUEUE)
+
+    @property
     def is_a_venues(self) -> bool:
         """Whether its calls have no limit of their own: whoever makes them has one."""
         return self in (Service.QUOTES, Service.BUILDING, Service.CHAIN)
@@ -72,6 +77,7 @@ class Mode(StrEnum):
     HANG_AFTER = "hangs after"  # it happened, but no answer comes until the caller's limit
     LATE = "late"  # no answer until the caller's limit, and then it happens all the same
     SLOW = "slow"  # it takes nearly the caller's limit
+    REPEATED = "repeated"  # the SDK gives a try up and repeats it with success; the first takes effect after that
     UNFORESEEN = "unforeseen"  # a venue raises something that is no error of the engine's
 
 
@@ -176,6 +182,11 @@ class Gate:
             raise KeyError(f"{service}.{name}")
         if mode in (Mode.KILL_AFTER, Mode.FAIL_AFTER, Mode.HANG_AFTER):
             _regardless(action)
+        if mode is Mode.REPEATED:
+            self.timeline.wait(limit / 2 if limit else 0)
+            answer = action()
+            self.timeline.invoke(lambda: _regardless(action), late, "late")
+            return answer
         if mode in KILLS:
             raise Killed
         if mode is Mode.LATE:

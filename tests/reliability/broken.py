@@ -118,6 +118,18 @@ class HandsOverBlindly(MemorySubscribers):
         return True
 
 
+class EntersAgain(MemorySubscribers):
+    """Enters a subscriber over what is kept of it, which a repeated write finds to have gone on."""
+
+    @outside(Service.JOURNAL)
+    def _enter_order(self, subscriber: Subscriber) -> bool:
+        order = self.tables.orders.get(subscriber.order_id)
+        if order is None or len(order.subscribers) >= self.tables.page_size:
+            return False
+        order.subscribers[subscriber.connection_id] = subscriber
+        return True
+
+
 class TurnsAllButOnePage(MemorySubscribers):
     """Fans an event out on all pages but the last."""
 

@@ -102,6 +102,8 @@ class PlannedGate(Gate):
         kind = plan.kinds[int(choice * len(plan.kinds))]
         if kind is Mode.UNFORESEEN and service not in VENUES:
             return None
+        if kind is Mode.REPEATED and not service.is_repeated:
+            return None
         if service is Service.ACKNOWLEDGE and kind in KILLS:
             return None
         return Fault(kind, choice * len(plan.kinds) % 1)
@@ -121,4 +123,5 @@ class PlannedGate(Gate):
             return action()
         self.timeline.wait(seconds)
         left = None if limit is None else limit - seconds
-        return self._fail(fault.kind, service, name, action, left, most + fault.size * _LATER_SECONDS)
+        late = fault.size**3 * _LATER_SECONDS  # often soon: that is when the caller's next calls are under way
+        return self._fail(fault.kind, service, name, action, left, late if fault.kind is Mode.REPEATED else most + late)

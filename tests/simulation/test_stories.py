@@ -30,6 +30,10 @@ STORIES = {
     ),
     # The call would outlast the function's time limit, if it hung.
     "a slow journal leaves no time for the venue": _world(_slow("route_execute o1 #1", 1, 2, 5, 7)),
+    # The first try, which the SDK gave up, would undo the handover.
+    "$connect's write takes effect a second time, after the handover": _world(
+        {("ws_connect o1 viewer 0.1 #1", 2): Fault(Mode.REPEATED, 0.3)}, Visit(0.0), fates=(Fate(seconds=5.0),)
+    ),
     # It raises the generation once more, after notify was asked for the one before, and nobody asks again.
     "a write that takes a viewer back takes effect after the order was closed": _world(
         {

@@ -7,6 +7,7 @@ import pytest
 from tests.doubles.platform import Parts
 from tests.doubles.quiet import quiet
 from tests.reliability.broken import (
+    EntersAgain,
     ForgetsTheRow,
     HandsOverBlindly,
     NoLease,
@@ -15,6 +16,7 @@ from tests.reliability.broken import (
 )
 from tests.simulation.drawing import draw
 from tests.simulation.story import judge, shrunk, tell
+from tests.simulation.test_stories import STORIES
 from tests.simulation.venue import PlannedVenue
 
 _MOST_SEEDS = 100
@@ -49,6 +51,15 @@ def test_a_wrong_engine_is_found(name: str) -> None:
     parts, rule = WRONG[name]
     with quiet():
         assert _found(parts, rule) is not None
+
+
+def test_a_wrong_engine_is_found_by_a_call_that_the_sdk_repeats() -> None:
+    """It needs a moment that few seeds have: the first try takes effect between a handover and the order's end."""
+    story = STORIES["$connect's write takes effect a second time, after the handover"]
+    with quiet():
+        broken = judge(story, replace(_RIGHT, subscribers=EntersAgain))
+
+    assert [breach.rule for breach in broken] == ["a socket that stays sees all"]
 
 
 def test_a_story_is_short() -> None:
