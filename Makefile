@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/common/python
 
 # The template's Python, for `sam build`: found on the PATH or with pyenv; a shim that can't run does not count.
 PYTHON313 ?= $(shell for python in "$$(command -v python3.13)" "$$(pyenv root 2>/dev/null)"/versions/3.13*/bin/python3.13; \
@@ -13,18 +12,33 @@ ARCHITECTURE := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 TEMPLATES := template.yaml $(wildcard infrastructure/*.yaml)
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv-sam/bin/sam
 
-.PHONY: help run order invoke test bench chaos simulate formal lint validate build artifact sam-local sam-stack lock clean
+.PHONY: help run stop status order watch show psql invoke test bench chaos simulate formal lint validate build artifact sam-local sam-stack lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1 \2/p' $(MAKEFILE_LIST) | while read -r target text; \
 		do printf '  make %-11s %s\n' "$$target" "$$text"; done
 
-run: $(READY) ## start the system on this machine; RELOAD=1: serves changed code
+run: $(READY) ## start the system on this machine; RELOAD=1: serves changed code; KEEP=1: keeps the order history
 	@exec $(BIN)/python -m local
+
+stop: $(READY) ## stop it, from wherever it was started
+	@$(BIN)/python -m local stop
+
+status: $(READY) ## what the system is at: orders, queues, owed rows, last errors
+	@$(BIN)/python -m local status
 
 TOKENS ?= SOL USDC 1
 order: $(READY) ## send an order and follow it; TOKENS="SOL USDC 1.5"
 	@$(BIN)/python -m local order $(TOKENS)
+
+watch: $(READY) ## show an order's statuses as they come; ORDER=<orderId>
+	@$(BIN)/python -m local watch "$(ORDER)"
+
+show: $(READY) ## an order's whole story; ORDER=<orderId>
+	@$(BIN)/python -m local show "$(ORDER)"
+
+psql: $(READY) ## psql on the order history; ARGS="-c 'SELECT * FROM orders'"
+	@$(BIN)/python -m local psql $(ARGS)
 
 FUNCTION ?= submit
 EVENT ?= events/submit.json
@@ -77,8 +91,10 @@ sam-local: $(READY) .venv-sam/ready ## every event of events/ through sam local 
 		if [ -z "$(PYTHON313)" ]; then echo "sam-local: skipped, because there is no Python 3.13 here"; exit 0; fi; \
 		$(MAKE) --no-print-directory build && SAM=.venv-sam/bin/sam $(BIN)/python -m pytest -rP tests/sam_local
 
-sam-stack: $(READY) build ## the local stack for containers; prints a sam local invoke line for each event
-	@$(ENGINE); exec $(BIN)/python -m local sam
+sam-stack: $(READY) ## the local stack for containers; prints a sam local invoke line for each event
+	@$(ENGINE); docker info >/dev/null 2>&1 || \
+		{ echo "error: sam local needs Docker, and no engine responds; start it, or set DOCKER_HOST" >&2; exit 1; }; \
+		$(MAKE) --no-print-directory build && exec $(BIN)/python -m local sam
 
 # The SAM CLI can't live in one environment with MiniStack: they pin different botocores. Nor can checkov with either.
 .venv-sam/ready: Makefile
@@ -102,9 +118,17 @@ lock: $(READY) ## write requirements.lock anew
 clean: ## delete what make has made
 	rm -rf $(VENV) .venv-sam .venv-checkov .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(READY): requirements.lock
+# Made anew for other packages, and for a PYTHON that is given and another one. The .pth makes the project importable from
+# everywhere, for editors too.
+GIVEN_PYTHON := $(if $(filter command environment,$(firstword $(origin PYTHON))),$(PYTHON))
+$(READY): requirements.lock Makefile $(if $(filter-out $(shell cat $(VENV)/python 2>/dev/null),$(GIVEN_PYTHON)),other-python)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version) if sys.version_info < (3, 11) else 0'
 	@echo "Setting up $(VENV) (once; about half a minute)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@$(BIN)/python -c 'import site, pathlib; \
+		(pathlib.Path(site.getsitepackages()[0]) / "order_engine.pth").write_text("$(CURDIR)\n$(CURDIR)/layers/common/python\n")'
+	@echo $(PYTHON) > $(VENV)/python
 	@touch $(READY)
+
+.PHONY: other-python

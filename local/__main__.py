@@ -1,47 +1,119 @@
-"""`python -m local` runs the system on this machine, `python -m local order SOL USDC 10` sends it an order."""
+"""`python -m local` runs the system on this machine; `make help` lists what else there is."""
 
 import argparse
 import sys
+from collections.abc import Callable
+from typing import NoReturn
 
 from local.errors import LocalStackError
 from local.signals import interrupt_once
+
+Arguments = argparse.Namespace
 
 
 def main() -> int:
     """The exit code: of `order`, 0 if it was confirmed; of the stack, 0 if it was stopped by Ctrl-C or SIGTERM."""
     interrupt_once()
-    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
-    commands = parser.add_subparsers(dest="command", metavar="command")
-    sending = commands.add_parser("order", help="send an order to the running system and follow it to its end")
-    sending.add_argument("token_in", help="symbol or mint of the token to sell, such as SOL")
-    sending.add_argument("token_out", help="symbol or mint of the token to buy, such as USDC")
-    sending.add_argument("amount", help="how much to sell, such as 10 or 0.25")
-    invoking = commands.add_parser("invoke", help="invoke a function in this process, on the running system")
-    invoking.add_argument("function", help="the function's folder, such as submit")
-    invoking.add_argument("event", help="a JSON file, such as events/submit.json")
-    commands.add_parser("sam", help="run the system for the containers of `sam local`, which need `make build` first")
-    arguments = parser.parse_args()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # where the terminal knows only ASCII
+    parser = _parser()
+    arguments, others = parser.parse_known_args()
+    if others and arguments.do is not _psql:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    arguments.others = others
     try:
-        # Loading these takes a while; imported here, Ctrl-C is no traceback then either.
-        from local.order import order
-        from local.run import run
-
-        if arguments.command == "order":
-            return order(arguments.token_in, arguments.token_out, arguments.amount)
-        if arguments.command == "invoke":
-            from local.invoke import invoke
-
-            return invoke(arguments.function, arguments.event)
-        if arguments.command == "sam":
-            from local.sam import serve
-
-            serve()
-        run()
-    except LocalStackError as error:
+        return int(arguments.do(arguments))
+    except (LocalStackError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
-        return 130 if arguments.command == "order" else 0
+        return 0 if arguments.do in (_run, _sam) else 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    parser.add_argument("-q", "--quiet", action="store_true", help="don't show orders and errors as they come")
+    parser.set_defaults(do=_run)
+    commands = parser.add_subparsers(metavar="command")
+
+    def command(do: Callable[[Arguments], int], name: str, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(do=do)
+        return added
+
+    sending = command(_order, "order", "send an order to the running system and follow it to its end")
+    sending.add_argument("token_in", help="symbol or mint of the token to sell, such as SOL")
+    sending.add_argument("token_out", help="symbol or mint of the token to buy, such as USDC")
+    sending.add_argument("amount", help="how much to sell, such as 10 or 0.25")
+    watching = command(_watch, "watch", "show an order's statuses as they come, until it has ended")
+    watching.add_argument("order", help="its orderId or its streamUrl")
+    watching.add_argument("--json", action="store_true", help="the messages as they are on the wire, one a line")
+    command(_status, "status", "what the running system is at: orders, queues, last errors")
+    command(_show, "show", "an order's whole story: journal, log, rows").add_argument("order_id")
+    command(_psql, "psql", "psql on the order history; takes its arguments, such as -c 'SELECT 1'")
+    command(_stop, "stop", "stop the running system")
+    invoking = command(_invoke, "invoke", "invoke a function in this process, on the running system")
+    invoking.add_argument("function", help="the function's folder, such as submit")
+    invoking.add_argument("event", help="a JSON file, such as events/submit.json")
+    command(_sam, "sam", "run the system for the containers of `sam local`, which need `make build` first")
+    return parser
+
+
+# What they import takes a while to load; imported there, Ctrl-C is no traceback then either.
+
+
+def _run(arguments: Arguments) -> NoReturn:
+    from local.run import run
+
+    run(quiet=arguments.quiet)
+
+
+def _order(arguments: Arguments) -> int:
+    from local.order import order
+
+    return order(arguments.token_in, arguments.token_out, arguments.amount)
+
+
+def _watch(arguments: Arguments) -> int:
+    from local.order import watch
+
+    return watch(arguments.order, arguments.json)
+
+
+def _status(_arguments: Arguments) -> int:
+    from local.operate import status
+
+    return status()
+
+
+def _show(arguments: Arguments) -> int:
+    from local.operate import show
+
+    return show(arguments.order_id)
+
+
+def _psql(arguments: Arguments) -> NoReturn:
+    from local.operate import psql
+
+    psql(arguments.others)
+
+
+def _stop(_arguments: Arguments) -> int:
+    from local.operate import stop
+
+    return stop()
+
+
+def _invoke(arguments: Arguments) -> int:
+    from local.invoke import invoke
+
+    return invoke(arguments.function, arguments.event)
+
+
+def _sam(_arguments: Arguments) -> NoReturn:
+    from local.sam import serve
+
+    serve()
 
 
 sys.exit(main())

@@ -46,7 +46,7 @@ def follow(websocket_url: str, after: int | None = None) -> Iterator[Message]:
 
 
 def _problem(response: httpx.Response) -> Message:
-    problem: Message = {"status": response.status_code, "title": response.reason_phrase, "detail": response.text}
+    problem: Message = {"status": response.status_code, "title": response.reason_phrase, "detail": response.text[:500]}
     with suppress(json.JSONDecodeError):
         body = _parse(response.text)
         return {**problem, **body} if isinstance(body, dict) else problem

@@ -63,7 +63,7 @@ def describe(message: Message) -> str:
             lines.append(f"  received {message['amountOut']} at {message['executedPrice']} on {chosen}")
             lines.append(f"  txHash {_short(message['txHash'])}")
         case "failed":
-            lines.append(f"  {message['code']}: {message['error']}")
+            lines.append(f"  {message['code']}, attempt {message['attempt']}")
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ Started by `local.hosts`, as `gunicorn --config python:local.function_host local
 module is both the configuration (by its lower-case names that are settings of gunicorn) and the application.
 """
 
+import hmac
 import json
 import os
 import time
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
+
+from order_engine.observability import logger
 
 reload = os.environ.get("RELOAD") == "1"  # a worker that finds its code changed is replaced
 preload_app = not reload  # the function is imported once, and its workers are forked from that
@@ -41,10 +44,20 @@ def _handler() -> Callable[[Any, Context], Any]:
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
-    """One invocation: the event is the request's body, the result the response's. A raised error becomes a 500."""
-    event = json.loads(environ["wsgi.input"].read())
-    result = _handler()(event, _context(environ))
-    start_response("200 OK", [("Content-Type", "application/json")])
+    """One invocation: the event is the request's body, the result the response's. A raised error is logged, and a 500.
+
+    Only whoever knows the path is served: every user of this machine reaches the port, and so does a web page.
+    """
+    if not hmac.compare_digest(environ["PATH_INFO"].encode("latin-1"), f"/{os.environ['HOST_TOKEN']}".encode()):
+        start_response("404 Not Found", [])
+        return []
+    event, context = json.loads(environ["wsgi.input"].read()), _context(environ)
+    try:
+        result, status = _handler()(event, context), "200 OK"
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - as Lambda does; SystemExit is raised at the time limit
+        logger.exception("the function failed", extra={"function_name": context.function_name})
+        result, status = {"errorType": type(error).__name__, "errorMessage": str(error)}, "500 Internal Server Error"
+    start_response(status, [("Content-Type", "application/json")])
     return [json.dumps(result).encode()]
 
 

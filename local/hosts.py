@@ -6,6 +6,7 @@ everything imported, and an invocation that finds none idle waits for one. What 
 """
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -46,14 +47,14 @@ class FunctionHosts:
         hosted = []
         for name, (folder, workers) in functions.items():
             configuration = client.get_function_configuration(FunctionName=name)
-            port = processes.free_port()
+            port, token = processes.free_port(), secrets.token_urlsafe(24)
             with held_back():
-                process = self._spawn(configuration, self._root / folder, port, workers)
+                process = self._spawn(configuration, self._root / folder, port, token, workers)
                 self._processes.append(process)
-            hosted.append((name, configuration["Environment"]["Variables"], port, process))
-        for name, variables, port, process in hosted:
+            hosted.append((name, configuration["Environment"]["Variables"], port, token, process))
+        for name, variables, port, token, process in hosted:
             processes.wait_until(partial(_listens, port), process, name, self._log, deadline_seconds=60)
-            variables[_PROXY] = f"http://{processes.LOOPBACK}:{port}/"
+            variables[_PROXY] = f"http://{processes.LOOPBACK}:{port}/{token}"
             client.update_function_configuration(
                 FunctionName=name, Environment={"Variables": variables}, Runtime=_RUNTIME
             )
@@ -66,7 +67,9 @@ class FunctionHosts:
             processes.end(process, signal.SIGTERM, patience_seconds=1)
         self._processes.clear()
 
-    def _spawn(self, configuration: dict[str, Any], folder: Path, port: int, workers: int) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, configuration: dict[str, Any], folder: Path, port: int, token: str, workers: int
+    ) -> subprocess.Popen[bytes]:
         path = [folder, self._root / "layers/common/python", self._root]
         environment = {
             **self._gateway.environment(),
@@ -75,6 +78,7 @@ class FunctionHosts:
             "AWS_LAMBDA_FUNCTION_NAME": configuration["FunctionName"],
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(configuration["MemorySize"]),
             "_HANDLER": configuration["Handler"],
+            "HOST_TOKEN": token,
             "RELOAD": "1" if self._reload else "0",
             "PYTHONPATH": os.pathsep.join(map(str, path)),
         }

@@ -13,7 +13,6 @@ import boto3
 from local.errors import LocalStackError
 from local.events import place_orders
 from local.function_host import Context
-from local.gateway import CREDENTIALS, REGION
 from local.stack import ROOT, running
 
 _HOUR_MS = 3_600_000  # a debugger has no time limit
@@ -21,7 +20,7 @@ _HOUR_MS = 3_600_000  # a debugger has no time limit
 
 def invoke(function: str, event_file: str) -> int:
     """Prints what the handler returns. Raises LocalStackError without a running stack, function or event."""
-    endpoints = running()
+    stack = running()
     try:
         event = json.loads(Path(event_file).read_text())
     except OSError as error:
@@ -33,7 +32,13 @@ def invoke(function: str, event_file: str) -> int:
         raise LocalStackError(f"there is no function {function!r}; there are {', '.join(there)}")
     if function == "migrate":
         raise LocalStackError("migrate is CloudFormation's alone; here the schema is applied when the stack starts")
-    os.environ.update(_environment(endpoints.http.partition("/_aws")[0], function))
+    for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
+        del os.environ[name]  # nothing but the stack may be called
+    os.environ.update(stack.aws)
+    logical_name = function.replace("_", " ").title().replace(" ", "")
+    name = stack.outputs[f"{logical_name}FunctionName"]
+    deployed = boto3.client("lambda").get_function_configuration(FunctionName=name)
+    os.environ.update(deployed["Environment"]["Variables"])
     if table := os.environ.get("JOURNAL_TABLE"):
         place_orders(boto3.client("dynamodb"), table, [Path(event_file)])
     sys.path.insert(0, str(ROOT / "functions" / function))
@@ -41,15 +46,3 @@ def invoke(function: str, event_file: str) -> int:
     result = import_module("app").handler(event, Context(function, 512, "", str(uuid4()), deadline))
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
     return 0
-
-
-def _environment(url: str, function: str) -> dict[str, str]:
-    """Point the SDK at the stack, and return the variables of the deployed function."""
-    for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
-        del os.environ[name]  # nothing but the stack may be called
-    os.environ.update({**CREDENTIALS, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": url})
-    client = boto3.client("lambda")
-    logical_name = f"-{function.replace('_', ' ').title().replace(' ', '')}Function"
-    deployed = next(one for one in client.list_functions()["Functions"] if logical_name in one["FunctionName"])
-    variables: dict[str, str] = deployed["Environment"]["Variables"]
-    return variables

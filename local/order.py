@@ -1,13 +1,16 @@
-"""Sends one order to the running stack and shows what becomes of it."""
+"""Sends one order to the running stack, or watches one, and shows what becomes of it."""
+
+import json
 
 import httpx
 from rich.console import Console
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import InvalidStatus, WebSocketException
 
 from local.client import Message, follow, submit
 from local.display import show_life
 from local.errors import LocalStackError, OrderRefused
-from local.stack import Endpoints, running
+from local.log import last_errors
+from local.stack import STATE, Endpoints, running
 
 
 def order(token_in: str, token_out: str, amount: str) -> int:
@@ -19,9 +22,30 @@ def order(token_in: str, token_out: str, amount: str) -> int:
     try:
         last = place(running(), token_in, token_out, amount, console)
     except OrderRefused as refusal:
-        _show_refusal(refusal.problem, console)
+        show_refusal(refusal, console)
         return 1
-    return 0 if last["status"] == "confirmed" else 1
+    return _exit_code(last)
+
+
+def watch(order: str, as_json: bool) -> int:
+    """Show an order's statuses as they come, given its id or its streamUrl; `as_json` as they are on the wire.
+
+    Return 0 if it was confirmed, 1 if not. Raises LocalStackError if the socket is refused or breaks.
+    """
+    url = order if "://" in order else running().websocket.replace("{orderId}", order)
+    console = Console()
+    try:
+        if not as_json:
+            return _exit_code(show_life(follow(url), f"order {order}", console))
+        message: Message = {}
+        for message in follow(url):
+            console.print(json.dumps(message, default=str), highlight=False, markup=False, soft_wrap=True)
+        return _exit_code(message)
+    except InvalidStatus as refusal:
+        said = bytes(refusal.response.body or b"").decode() or refusal.response.reason_phrase
+        raise LocalStackError(f"the socket is refused ({refusal.response.status_code}): {said}") from refusal
+    except (WebSocketException, OSError) as error:
+        raise LocalStackError(f"the socket at {url} does not respond: {error or type(error)}") from error
 
 
 def place(endpoints: Endpoints, token_in: str, token_out: str, amount: str, console: Console) -> Message:
@@ -34,11 +58,19 @@ def place(endpoints: Endpoints, token_in: str, token_out: str, amount: str, cons
         title = f"order {accepted['orderId']}: {amount} {token_in} for {token_out}"
         return show_life(follow(accepted["streamUrl"]), title, console)
     except (httpx.TransportError, WebSocketException, OSError) as error:
-        raise LocalStackError(f"the stack at {endpoints.http} does not respond: {error}") from error
+        raise LocalStackError(f"the stack at {endpoints.http} does not respond: {error or type(error)}") from error
 
 
-def _show_refusal(problem: Message, console: Console) -> None:
-    errors = [f"{error['field']} {error['message']}" for error in problem.get("errors", [])]
-    console.print(f"refused ({problem['status']} {problem.get('title')})", highlight=False, markup=False)
-    for line in errors or [str(problem.get("detail"))]:
-        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+def show_refusal(refusal: OrderRefused, console: Console) -> None:
+    """Print a refusal: what is wrong with the order, or the last error that was logged."""
+    problem = refusal.problem
+    wrong = [f"{error['field']} {error['message']}" for error in problem.get("errors", [])]
+    lines = [f"refused ({problem['status']} {problem['title']})", *(f"  {one}" for one in wrong or [problem["detail"]])]
+    if problem["status"] >= httpx.codes.INTERNAL_SERVER_ERROR:
+        lines += last_errors(STATE / "stack.log", most=1)
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _exit_code(last: Message) -> int:
+    return 0 if last.get("status") == "confirmed" else 1

@@ -4,59 +4,83 @@ import json
 import os
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
 
 from local.client import PATH
-from local.errors import LocalStackError
-from local.order import place
+from local.errors import LocalStackError, OrderRefused
+from local.log import Echo
+from local.order import place, show_refusal
 from local.settings import read_settings
 from local.stack import LocalStack
 
 _SAMPLE = ("SOL", "USDC", "10")
 
 
-def run() -> NoReturn:
+def run(quiet: bool) -> NoReturn:
     """Starts the stack as the environment says, shows a sample order and how to send others, and serves.
+
+    Unless it is to be quiet, it also shows errors, and orders that end.
 
     Never returns: raises KeyboardInterrupt, or LocalStackError if the stack does not start or ends by itself.
     """
     console = Console()
     settings = read_settings(os.environ)
+    quiet = quiet or settings.quiet
     started_at = time.monotonic()
 
     def progress(what: str) -> None:
         console.print(f"[{time.monotonic() - started_at:5.1f} s] {what}", highlight=False, markup=False)
 
-    stack = LocalStack(port=settings.port, parameters=settings.parameters, progress=progress, reload=settings.reload)
-    with stack:
-        order_id = None
-        if settings.sample:
-            order_id = place(stack.endpoints, *_SAMPLE, console)["orderId"]
-        _print_usage(stack, order_id, console)
+    stack = LocalStack(
+        port=settings.port,
+        parameters=settings.parameters,
+        progress=progress,
+        reload=settings.reload,
+        keep=settings.keep,
+    )
+    with stack, nullcontext() if quiet else Echo(stack.log, console) as echo:
+        order_id = _show_sample(stack, console) if settings.sample else None
+        _print_usage(stack, order_id, settings.keep, console)
+        if echo:
+            console.print("Errors, and orders that end, are shown here; QUIET=1: not.", highlight=False)
+            echo.besides = order_id or ""
         stack.gateway.wait_until_ended()
         raise LocalStackError(f"MiniStack ended by itself; {stack.log} may say why")
 
 
-def _print_usage(stack: LocalStack, order_id: str | None, console: Console) -> None:
+def _show_sample(stack: LocalStack, console: Console) -> str | None:
+    """Send the sample order and show its life. Return its id, or None if it was not accepted or not followed."""
+    try:
+        return str(place(stack.endpoints, *_SAMPLE, console)["orderId"])
+    except OrderRefused as refusal:
+        show_refusal(refusal, console)
+    except LocalStackError as error:
+        console.print(f"the sample order failed: {error}", highlight=False, markup=False, soft_wrap=True)
+    return None
+
+
+def _print_usage(stack: LocalStack, order_id: str | None, keep: bool, console: Console) -> None:
     body = json.dumps(dict(zip(("tokenIn", "tokenOut", "amountIn"), _SAMPLE, strict=True)))
     websocket = stack.endpoints.websocket.replace("{orderId}", order_id or "ORDER_ID")
     hint = "" if order_id else ", with the orderId that the answer to your order has"
+    kept = "keeps the order history, and drops the rest" if keep else "drops all orders (KEEP=1: not the history)"
     for line in (
         "",
         f"HTTP       {stack.endpoints.http}{PATH}",
         f"WebSocket  {stack.endpoints.websocket}",
-        f"PostgreSQL {stack.endpoints.database}",
+        f"PostgreSQL {stack.postgres.url_to_show}, without its password: make psql",
         f"log        {_from_here(stack.log)}",
         "",
         "Send an order:",
         f"  curl -sS '{stack.endpoints.http}{PATH}' -H 'Content-Type: application/json' -d '{body}'",
         f"Watch one{hint}:",
-        f"  {_from_here(Path(sys.executable))} -m websockets '{websocket}'",
+        f"  {_from_here(Path(sys.executable))} -m local watch --json '{websocket}'",
         "",
-        "Serving; Ctrl-C stops it.",
+        f"Serving (process {os.getpid()}); Ctrl-C stops it and {kept}.",
     ):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 

@@ -29,6 +29,7 @@ from local.stack import ROOT, STATE, LocalStack
 BUILD = ROOT / ".aws-sam/build"
 _HOST = "host.docker.internal"  # this machine, as containers call it
 _IMAGE = "public.ecr.aws/lambda/python:3.13"
+_CREDENTIALS_FILE = "AWS_SHARED_CREDENTIALS_FILE"
 # What a function is to reach, rather than to tell a client.
 _REACHED = ("AWS_ENDPOINT_URL", "MANAGEMENT_ENDPOINT", "DATABASE_URL", "ORDERS_QUEUE_URL")
 
@@ -36,8 +37,8 @@ _REACHED = ("AWS_ENDPOINT_URL", "MANAGEMENT_ENDPOINT", "DATABASE_URL", "ORDERS_Q
 class SamLocal:
     """The local stack with everything that `sam local` needs, as a context manager.
 
-    `config` is the SAM CLI's configuration file; `stack` the local stack. Raises LocalStackError if no Docker engine
-    responds or nothing was built.
+    `config` is the SAM CLI's configuration file, `credentials` AWS' own, with which the stack's services are called;
+    `stack` the local stack. Raises LocalStackError if no Docker engine responds or nothing was built.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class SamLocal:
     ) -> None:
         self.stack = LocalStack(state, port, parameters, progress)
         self.config = state / "samconfig.toml"
+        self.credentials = state / "credentials"
+        self.events = state / "events"
         self._environment = state / "sam-environment.json"
         self._cleanup = ExitStack()
 
@@ -61,10 +64,16 @@ class SamLocal:
             if address:
                 for port in (self.stack.gateway.port, _port_of(self.stack.postgres.url)):
                     cleanup.enter_context(relay(address, port))
-            for path in (self.config, self._environment):
+            for path, text in {
+                self._environment: json.dumps(self._variables(), indent=2),
+                self.credentials: self._profile(),
+                self.config: self._configuration(address),
+            }.items():
                 cleanup.callback(path.unlink, missing_ok=True)
-            self._environment.write_text(json.dumps(self._variables(), indent=2))
-            self.config.write_text(self._configuration(address))
+                path.touch(mode=0o600)
+                path.write_text(text)
+            cleanup.callback(shutil.rmtree, self.events)
+            self._place_events()
             outputs = self.stack.outputs
             place_orders(self.stack.gateway.client("dynamodb"), outputs["JournalTableName"], EVENTS.glob("*.json"))
             self._cleanup = cleanup.pop_all()
@@ -74,6 +83,21 @@ class SamLocal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._cleanup.close()
+
+    def _profile(self) -> str:
+        lines = [f"{name.lower()} = {value}" for name, value in self.stack.gateway.credentials.items()]
+        return "\n".join(["[default]", *lines, ""])
+
+    def _place_events(self) -> None:
+        """Copy the events; that of CloudFormation gets an address to respond to, presigned as CloudFormation's are."""
+        shutil.copytree(EVENTS, self.events, dirs_exist_ok=True)
+        migrate = self.events / "migrate.json"
+        s3 = self.stack.gateway.client("s3")
+        answer = s3.generate_presigned_url(
+            "put_object", {"Bucket": "deployment", "Key": "answer-to-cloudformation.json"}
+        )
+        event = {**json.loads(migrate.read_text()), "ResponseURL": answer.replace("127.0.0.1", _HOST)}
+        migrate.write_text(json.dumps(event, indent=2))
 
     def _variables(self) -> dict[str, dict[str, str]]:
         """The environment of each function as it was deployed, by its logical name."""
@@ -157,8 +181,11 @@ def serve() -> NoReturn:
 
     with SamLocal(port=settings.port, parameters=settings.parameters, progress=say) as sam:
         options = f'--config-file "$PWD/{sam.config.relative_to(ROOT)}"'
-        for event in sorted(EVENTS.glob("*.json")):
-            say(f"sam local invoke {function_of(event)} {options} --event {event.relative_to(ROOT)}")
-        say(f"sam local start-api {options}")
+        say("\nIn another terminal, in this folder:\n")
+        say(f'  export PATH="$PWD/.venv-sam/bin:$PATH" {_CREDENTIALS_FILE}="$PWD/{sam.credentials.relative_to(ROOT)}"')
+        for event in sorted(sam.events.glob("*.json")):
+            say(f"  sam local invoke {function_of(event)} {options} --event {event.relative_to(ROOT)}")
+        say(f"  sam local start-api {options}")
+        say("\nServing; Ctrl-C stops it.")
         sam.stack.gateway.wait_until_ended()
         raise LocalStackError(f"MiniStack ended by itself; {sam.stack.log} may say why")

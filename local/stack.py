@@ -14,9 +14,10 @@ from typing import Self
 
 from order_engine import migrations
 
+from local import processes
 from local.deploy import Outputs, deploy, function_folders
 from local.errors import LocalStackError
-from local.gateway import Gateway
+from local.gateway import REGION, Gateway
 from local.hosts import FunctionHosts
 from local.postgres import EmbeddedPostgres
 from local.signals import held_back
@@ -24,6 +25,7 @@ from local.signals import held_back
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".local"
 ENDPOINTS = "endpoints.json"  # in the state folder
+_PID = "pid"
 # How many of a function run at once, if not one. Two cores have no use for more; route_execute's number is the
 # template's reserved concurrency, and notify spends its time waiting.
 _WORKERS = {"SubmitFunction": 2, "RouteExecuteFunction": 10, "NotifyFunction": 4}
@@ -35,14 +37,19 @@ _MOST_POSTS = 256
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where the running system is reached.
+    """Where the running system is reached, by its clients and by whoever looks into it.
 
-    `http`: /api/orders/execute is appended to it; `websocket`: has a literal {orderId} in it; `database`: PostgreSQL.
+    `http`: /api/orders/execute is appended to it; `websocket`: has a literal {orderId} in it; `database`: PostgreSQL,
+    with its password; `pid`: the process that serves; `aws`: environment variables for AWS' SDKs and CLI; `outputs`:
+    the names of tables, queues and functions, by the template's outputs.
     """
 
     http: str
     websocket: str
     database: str
+    pid: int
+    aws: dict[str, str]
+    outputs: Outputs
 
 
 def running() -> Endpoints:
@@ -50,16 +57,34 @@ def running() -> Endpoints:
     try:
         return Endpoints(**json.loads((STATE / ENDPOINTS).read_text()))
     except FileNotFoundError as error:
+        if pid := holder(STATE):
+            raise LocalStackError(f"the local stack (process {pid}) is still starting, or stopping") from error
         raise LocalStackError("no local stack is running; start one with 'make run'") from error
+
+
+def holder(state: Path) -> int | None:
+    """The process whose stack has this state folder, or None if no stack has it."""
+    try:
+        folder = os.open(state, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return processes.read_pid(state / _PID)
+    finally:
+        os.close(folder)
+    return None
 
 
 class LocalStack:
     """The whole system, as a context manager or by `start` and `stop`.
 
     `parameters` are parameters of the template; with `reload`, changed code takes effect at once. Everything is below
-    `state`: the log `stack.log`, which stays, and what goes when the stack stops: the servers' data (each start is a
-    fresh one), and `endpoints.json`, which is there when orders can be sent. Port 0 takes a free port. `progress` is
-    told what happens while it starts. Start it in the main thread: its processes end with the thread that starts them.
+    `state`, which is its user's alone (root's PostgreSQL has a folder elsewhere): the log `stack.log`, which stays, and
+    what goes when the stack stops: the servers' data, and `endpoints.json`, there when orders can be sent. With `keep`,
+    PostgreSQL's data stays too, and is there at the next start with it. Port 0 takes a free port. `progress` is told
+    what happens while it starts. Start it in the main thread: its processes end with the thread that starts them.
     """
 
     def __init__(
@@ -69,15 +94,17 @@ class LocalStack:
         parameters: Mapping[str, str] | None = None,
         progress: Callable[[str], None] = lambda _: None,
         reload: bool = False,
+        keep: bool = False,
     ) -> None:
         self.log = state / "stack.log"
         self.outputs: Outputs = {}
         self.gateway = Gateway(port, state / "gateway", self.log)
-        self.postgres = EmbeddedPostgres(state / "postgres", self.log)
+        self.postgres = EmbeddedPostgres(state / "postgres", self.log, durable=keep)
         self._state = state
         self._parameters = dict(parameters or {})
         self._progress = progress
         self._reload = reload
+        self._keep = keep
         self._cleanup = ExitStack()
 
     def __enter__(self) -> Self:
@@ -92,8 +119,14 @@ class LocalStack:
     @property
     def endpoints(self) -> Endpoints:
         """Where the running system is reached."""
-        websocket = f"{self.outputs['WebSocketUrl']}?orderId={{orderId}}"
-        return Endpoints(self.outputs["HttpUrl"], websocket, self.postgres.url)
+        return Endpoints(
+            http=self.outputs["HttpUrl"],
+            websocket=f"{self.outputs['WebSocketUrl']}?orderId={{orderId}}",
+            database=self.postgres.url,
+            pid=os.getpid(),
+            aws={**self.gateway.credentials, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": self.gateway.url},
+            outputs=self.outputs,
+        )
 
     def start(self) -> None:
         """Returns when orders can be sent. If that fails or is interrupted, nothing is left running.
@@ -113,10 +146,16 @@ class LocalStack:
 
     def _start(self) -> None:
         _allow_many_sockets()
-        self.gateway.check_port()  # before the log of the last run is emptied
         self._take_state()
+        self.gateway.check_port()  # before the log of the last run is emptied
+        self._clear_state()
         self._progress("starting PostgreSQL and MiniStack")
-        self._cleanup.callback(self._drop_database)
+        if not self._keep:
+            if self.postgres.has_data:
+                self._progress("dropping the order history that an earlier run has kept (KEEP=1) or left")
+            self._cleanup.callback(self.postgres.drop)
+            self.postgres.drop()
+        self._cleanup.callback(self.postgres.stop)
         self._cleanup.callback(self.gateway.stop)
         self.gateway.start()
         self.postgres.start()
@@ -139,22 +178,29 @@ class LocalStack:
         self.gateway.client("lambda").put_function_concurrency(
             FunctionName=self.outputs["SubmitFunctionName"], ReservedConcurrentExecutions=_MOST_POSTS
         )
+        self.gateway.open(self.outputs["HttpApiId"], self.outputs["WebSocketApiId"])
         self._publish()
         self._progress("ready")
 
     def _take_state(self) -> None:
-        """Claims the folder for this stack alone, and clears it of what a killed one may have left."""
+        """Claims the folder for this stack alone."""
         self._state.mkdir(parents=True, exist_ok=True)
+        self._state.chmod(0o700)
         folder = os.open(self._state, os.O_RDONLY)
         self._cleanup.callback(os.close, folder)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise LocalStackError(
-                f"a local stack with the state folder {self._state} is running already; stop it first"
+                f"a local stack with the state folder {self._state} is running already "
+                f"(process {holder(self._state)}); 'make stop' stops it"
             ) from error
-        for leftover in ("gateway", "postgres"):
-            shutil.rmtree(self._state / leftover, ignore_errors=True)
+        self._cleanup.callback((self._state / _PID).unlink, missing_ok=True)
+        (self._state / _PID).write_text(f"{os.getpid()}\n")
+
+    def _clear_state(self) -> None:
+        """Deletes what a stack that was killed may have left, and the log of the last one."""
+        shutil.rmtree(self._state / "gateway", ignore_errors=True)
         (self._state / ENDPOINTS).unlink(missing_ok=True)
         self.log.write_bytes(b"")
 
@@ -164,12 +210,9 @@ class LocalStack:
         draft = file.with_suffix(".tmp")
         for path in (draft, file):
             self._cleanup.callback(path.unlink, missing_ok=True)
+        draft.touch(mode=0o600)
         draft.write_text(json.dumps(asdict(self.endpoints), indent=2) + "\n")
         draft.replace(file)
-
-    def _drop_database(self) -> None:
-        self.postgres.stop()
-        shutil.rmtree(self._state / "postgres", ignore_errors=True)
 
 
 def _allow_many_sockets() -> None:

@@ -1,5 +1,6 @@
 """Subscribers that come late, leave early, resume, ask, and say what nobody understands."""
 
+import json
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -108,11 +109,23 @@ def test_what_is_not_understood_gets_an_error_and_the_statuses_go_on(slow: Syste
 _NO_ORDER = UUID(int=0)
 
 
-@pytest.mark.parametrize("query", ["", "?orderId=no-uuid", f"?orderId={_NO_ORDER}", "?orderId={known}&after=last"])
-def test_a_handshake_without_an_order_to_watch_is_refused(system: System, order_id: str, query: str) -> None:
-    # The gateway here always refuses with 403; on AWS it is the function's own status (400 or 404).
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("", 400, "INVALID_FIELD"),
+        ("?orderId=no-uuid", 400, "INVALID_FIELD"),
+        (f"?orderId={_NO_ORDER}", 404, "UNKNOWN_ORDER"),
+        ("?orderId={known}&after=last", 400, "INVALID_FIELD"),
+    ],
+)
+def test_a_handshake_without_an_order_to_watch_is_refused_with_a_problem(
+    system: System, order_id: str, query: str, status: int, code: str
+) -> None:
     with pytest.raises(InvalidStatus) as refusal, system.socket(query.format(known=order_id)):
         pass
 
-    assert refusal.value.response.status_code == 403
+    response = refusal.value.response
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    problem = json.loads(response.body or b"")
+    assert (problem["status"], problem["code"]) == (status, code)
     assert all(item["orderId"]["S"] not in query for item in system.items("ConnectionsTableName"))

@@ -6,12 +6,14 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
@@ -23,6 +25,7 @@ from local.settings import read_settings
 from local.stack import ROOT
 from tests.e2e.system import FIVE, PATIENCE_SECONDS, an_order, statuses, wait_for
 
+PASSWORD = re.compile(r"postgresql://\w+:[\w-]+@")
 SETTINGS = {"PORT": "0", "SAMPLE": "0", "VENUE_QUOTE_LATENCY_MS": "20-50", "VENUE_SWAP_LATENCY_MS": "150-300"}
 
 
@@ -129,8 +132,14 @@ def test_it_shows_the_life_of_a_sample_order(serving: Run) -> None:
 
 
 def test_it_writes_where_the_system_is_reached(serving: Run) -> None:
-    endpoints = json.loads((serving.project.state / "endpoints.json").read_text())
-    assert set(endpoints) == {"http", "websocket", "database"}
+    file = serving.project.state / "endpoints.json"
+    endpoints = json.loads(file.read_text())
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (file, file.parent)] == [0o600, 0o700]
+    assert endpoints["pid"] == serving.process.pid
+    assert {"http", "websocket", "database", "aws", "outputs"} < set(endpoints)
+    assert urlsplit(endpoints["websocket"].format(orderId="x"))[2:] == ("/live", "orderId=x", "")
+    assert PASSWORD.search(endpoints["database"])
+    assert not PASSWORD.search(serving.printed)
 
     answer = submit(endpoints["http"], an_order())
     life = list(follow(endpoints["websocket"].replace("{orderId}", answer["orderId"])))
@@ -150,19 +159,25 @@ def test_the_curl_line_that_it_prints_sends_an_order(serving: Run) -> None:
     assert json.loads(done.stdout)["status"] == "pending"
 
 
-def test_the_websocket_line_that_it_prints_shows_the_sample_order(serving: Run, tmp_path: Path) -> None:
-    [line] = re.findall(r"^  (.* -m websockets .*)$", serving.printed, re.MULTILINE)
-    output = tmp_path / "output.txt"
+def test_the_line_that_it_prints_to_watch_shows_the_sample_order(serving: Run) -> None:
+    [line] = re.findall(r"^  (.* watch --json .*)$", serving.printed, re.MULTILINE)
+    project = serving.project
+    shell = ["sh", "-c", line]
 
-    with (
-        output.open("w") as stream,
-        subprocess.Popen(["sh", "-c", f"exec {line}"], stdin=subprocess.PIPE, stdout=stream) as process,
-    ):
-        shown = Run(serving.project, process, output)
-        shown.says('"status":"confirmed"')
-        process.kill()
+    done = subprocess.run(
+        shell, cwd=project.folder, env=project.environment({}), capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
 
-    assert all(f'"status":"{status}"' in shown.printed for status in FIVE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert statuses([json.loads(message) for message in done.stdout.splitlines()]) == FIVE
+    assert project.run("watch", json.loads(done.stdout.splitlines()[0])["orderId"]).stdout.count("confirmed") == 1
+
+
+def test_an_order_that_can_not_be_watched_is_told_with_the_problem(serving: Run) -> None:
+    done = serving.project.run("watch", "5a3b0000-0000-4000-8000-000000000000")
+
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: the socket is refused \(404\): .*UNKNOWN_ORDER.*\n", done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -175,11 +190,102 @@ def test_an_order_by_hand_succeeds_if_it_is_confirmed(serving: Run, amount: str,
     assert said in done.stdout
 
 
-def test_a_second_one_in_the_same_folder_is_refused_in_one_line(serving: Run) -> None:
+def test_a_second_one_in_the_same_folder_is_refused_in_one_line_that_names_the_first(serving: Run) -> None:
     done = serving.project.run()
 
     assert done.returncode == 1
-    assert re.fullmatch(r"error: .* is running already; stop it first\n", done.stderr)
+    assert re.fullmatch(rf"error: .* is running already \(process {serving.process.pid}\); .*\n", done.stderr)
+
+
+def test_an_order_that_is_sent_is_told_in_one_line_and_its_story_shown(serving: Run) -> None:
+    endpoints = json.loads((serving.project.state / "endpoints.json").read_text())
+    order_id = submit(endpoints["http"], an_order())["orderId"]
+
+    serving.says(f"confirmed  {order_id}  10 SOL for ")
+    wait_for(lambda: "status confirmed" in serving.project.run("show", order_id).stdout, "the order's row")
+    story = serving.project.run("show", order_id).stdout
+    journaled = re.findall(r"^[0-9:.]+  journal  \d (\w+)", story, re.MULTILINE)
+    logged = re.findall(r"^[0-9:.]+  log      (\w+): INFO", story, re.MULTILINE)
+    assert journaled == FIVE
+    assert {"submit", "route_execute"} <= set(logged)
+    assert story.index("submit: INFO order accepted") < story.index("journal  2 routing")
+
+
+def test_status_tells_what_the_system_is_at(serving: Run) -> None:
+    told = serving.project.run("status").stdout
+
+    facts = dict(re.split(r" {2,}", line, maxsplit=1) for line in told.splitlines())
+    assert facts["process"] == str(serving.process.pid)
+    assert re.fullmatch(r"\d+, \d+ confirmed.*", facts["orders"])
+    assert re.fullmatch(r"\d+ waiting, \d+ in flight, \d+ delayed", facts["queue"])
+    assert (facts["dead letters"], facts["owed rows"], facts["last errors"]) == ("0", "0", "none")
+
+
+@pytest.mark.parametrize("order_id", ["no-uuid", "5a3b0000-0000-4000-8000-000000000000"])
+def test_an_order_that_is_not_there_is_told_in_one_line(serving: Run, order_id: str) -> None:
+    done = serving.project.run("show", order_id)
+
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+
+
+def test_output_for_a_terminal_of_ascii_is_no_traceback(serving: Run) -> None:
+    done = serving.project.run("order", "SOL", "USDC", "1", PYTHONIOENCODING="ascii", LC_ALL="C")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "confirmed" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["status", "stop", "psql", "show 5a3b0000-0000-4000-8000-000000000000"])
+def test_what_needs_a_running_system_says_so_in_one_line(project: Project, command: str) -> None:
+    done = project.run(*command.split())
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"error: no local stack is running.*\n", done.stderr)
+
+
+def test_the_history_outlives_a_restart_where_it_is_to_be_kept(project: Project) -> None:
+    with project.started(KEEP="1") as run:
+        run.says("Serving")
+        assert project.run("order", "SOL", "USDC", "1").returncode == 0
+        count = ("psql", "-tAc", "SELECT count(*) FROM orders")
+        wait_for(lambda: project.run(*count).stdout.strip() == "1", "the order's row")
+        stopped = project.run("stop")
+        assert (stopped.returncode, stopped.stdout) == (0, f"stopped (process {run.process.pid})\n")
+        assert run.process.wait(timeout=PATIENCE_SECONDS) == 0
+
+    with project.started(KEEP="1") as run:
+        run.says("Serving")
+        assert project.run(*count).stdout.strip() == "1"
+
+    with project.started() as run:
+        run.says("dropping the order history")
+
+
+def test_it_serves_on_when_the_sample_order_meets_a_bug_and_says_which(project: Project) -> None:
+    (project.folder / "functions").unlink()
+    shutil.copytree(ROOT / "functions", project.folder / "functions")
+    app = project.folder / "functions/submit/app.py"
+    app.write_text(app.read_text().replace("    headers = {", '    raise RuntimeError("a bug")\n    headers = {', 1))
+
+    with project.started(SAMPLE="1") as run:
+        run.says("Serving")
+        run.says("RuntimeError: a bug")
+        assert "refused (502 Bad Gateway)" in run.printed
+        assert "error in submit: the function failed" in run.printed
+        done = project.run("order", "SOL", "USDC", "1")
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "refused (502 Bad Gateway)" in done.stdout
+    assert "RuntimeError: a bug" in done.stdout
+
+
+def test_a_folder_that_can_not_be_written_is_told_in_one_line(project: Project) -> None:
+    project.state.write_text("no folder")
+
+    done = project.run()
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert str(project.state) in done.stderr
 
 
 def test_an_order_by_hand_needs_a_running_system(project: Project) -> None:
@@ -201,7 +307,16 @@ def test_a_port_that_is_taken_is_told_in_one_line(project: Project) -> None:
 
 
 def test_a_wrong_setting_is_named_in_one_line(project: Project) -> None:
-    for name, value in {"VENUE_ERROR_RATE": "2", "VENUE_QUOTE_LATENCY_MS": "fast"}.items():
+    for name, value in {
+        "VENUE_ERROR_RATE": "2",
+        "VENUE_QUOTE_LATENCY_MS": "fast",
+        "VENUE_MAX_SLIP_BPS": "abc",
+        "VENUE_VALIDITY_SECONDS": "0",
+        "RETRY_BASE_SECONDS": "-3",
+        "ORDER_MAX_AGE_SECONDS": "inf",
+        "LOG_LEVEL": "loud",
+        "KEEP": "yes",
+    }.items():
         with pytest.raises(LocalStackError, match=f"^{name} must be .*"):
             read_settings({name: value})
 

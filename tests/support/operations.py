@@ -109,7 +109,7 @@ class Operator:
         """
         gateway = copy(self.stack.gateway)
         gateway.port = port or gateway.port
-        before = [self._configuration(function) for function in functions]
+        before = [self.configuration(function) for function in functions]
         hosts = FunctionHosts(gateway, root, self.stack.log)
         try:
             for function, configured in zip(functions, before, strict=True):
@@ -126,7 +126,8 @@ class Operator:
                 self.functions.update_function_configuration(**configured)
             hosts.stop()
 
-    def _configuration(self, function: str) -> dict[str, Any]:
+    def configuration(self, function: str) -> dict[str, Any]:
+        """What `update_function_configuration` takes to leave a function as it is."""
         name = self.name_of(function)
         configuration = self.functions.get_function_configuration(FunctionName=name)
         return {name: configuration[name] for name in ("FunctionName", "Timeout", "Environment")}

@@ -1,0 +1,167 @@
+"""What is before the emulator: two addresses, our own answers, and nothing for web pages or other users."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import psycopg
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from local import processes
+from tests.e2e.system import System, an_order
+from tests.e2e.test_requests import problem_of
+
+ORDER = json.dumps(an_order()).encode()
+# What a page can make a browser send without asking first, and what it asks for first.
+PLAIN = {"content-type": "text/plain"}
+PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+
+
+@pytest.fixture
+def page(system: System) -> Iterator[httpx.Client]:
+    """A client without credentials, as every web page and every user of the machine is one."""
+    with httpx.Client(base_url=system.stack.gateway.url, trust_env=False) as client:
+        yield client
+
+
+@pytest.mark.parametrize("headers", [{"origin": "https://evil.example"}, {"origin": "null"}, {"host": "evil.example"}])
+@pytest.mark.parametrize(
+    ("method", "path", "more"),
+    [
+        ("POST", "/api/orders/execute", PLAIN),
+        ("OPTIONS", "/api/orders/execute", PREFLIGHT),
+        ("OPTIONS", "/", PREFLIGHT),
+        ("POST", "/_ministack/reset", PLAIN),
+        ("GET", "/2015-03-31/functions/", {}),
+        ("PUT", "/_front", PLAIN),
+    ],
+)
+def test_a_web_page_of_another_origin_is_refused(
+    system: System, page: httpx.Client, method: str, path: str, more: dict[str, str], headers: dict[str, str]
+) -> None:
+    orders = len(system.items("JournalTableName"))
+
+    response = page.request(method, path, content=ORDER, headers={**headers, **more})
+
+    problem_of(response, 403, "FORBIDDEN")
+    assert not [name for name in response.headers if name.startswith("access-control")]
+    assert len(system.items("JournalTableName")) == orders
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}])
+def test_a_web_page_of_another_origin_gets_no_socket(system: System, headers: dict[str, str]) -> None:
+    order_id = system.submit(an_order())["orderId"]
+    url = f"{system.stack.outputs['WebSocketUrl']}?orderId={order_id}"
+
+    # A connection made before, so that the Host header is all that differs.
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port)) as stream, pytest.raises(InvalidStatus) as refusal:
+        name = headers.get("Host", address.hostname)
+        origin = {name: value for name, value in headers.items() if name == "Origin"}
+        connect(url.replace(str(address.hostname), str(name)), sock=stream, proxy=None, additional_headers=origin)
+
+    assert refusal.value.response.status_code == 403
+
+
+@pytest.mark.parametrize("authorization", ["", "AWS4-HMAC-SHA256 Credential=test/20261123/us-east-1/s3/aws4_request"])
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/", {}),
+        ("GET", "/nothing/here", {}),
+        ("GET", "/api/orders/execute", {}),
+        ("POST", "/", {"x-amz-target": "DynamoDB_20120810.ListTables", "content-type": "application/x-amz-json-1.0"}),
+        ("GET", "/2015-03-31/functions/", {}),
+        ("POST", "/2015-03-31/functions/{submit}/invocations", {}),
+        ("POST", "/_ministack/reset", {}),
+        ("GET", "/deployment/template.json", {}),
+        ("PUT", "/_front", {}),
+        ("POST", "/_aws/execute-api/{http}/api/orders/execute", {"content-type": "application/json"}),
+        ("GET", "/deployment/template.json?X-Amz-Credential=test%2F20261123", {}),
+    ],
+)
+def test_the_emulators_own_apis_are_not_there_without_the_credential(
+    system: System, page: httpx.Client, method: str, path: str, headers: dict[str, str], authorization: str
+) -> None:
+    outputs = system.stack.outputs
+    orders = len(system.items("JournalTableName"))
+    asked = path.format(submit=outputs["SubmitFunctionName"], http=outputs["HttpApiId"])
+
+    response = page.request(method, asked, content=ORDER, headers={**headers, "authorization": authorization})
+
+    problem_of(response, 404, "NOT_FOUND")
+    assert len(system.items("JournalTableName")) == orders
+
+
+def test_the_functions_hosts_take_nobody_who_does_not_know_their_path(system: System) -> None:
+    configuration = system.functions.get_function_configuration(FunctionName=system.name_of("submit"))
+    host = urlsplit(configuration["Environment"]["Variables"]["MINISTACK_LAMBDA_PROXY_URL"])
+
+    answers = [httpx.post(f"http://{host.netloc}/{path}", content=b"{}", trust_env=False) for path in ("", "x")]
+
+    assert [answer.status_code for answer in answers] == [404, 404]
+
+
+def test_postgresql_takes_nobody_without_its_password(system: System) -> None:
+    database = urlsplit(system.stack.postgres.url)
+
+    for user in (database.username, f"{database.username}:guess"):
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(database._replace(netloc=f"{user}@{database.hostname}:{database.port}").geturl())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as another user")
+def test_roots_postgresql_has_no_privilege_at_all(system: System) -> None:
+    ours = [child for child in psutil.Process().children() if child.name() == "postgres"]
+    servers = [one for server in ours for one in (server, *server.children())]
+    allowed = {server.pid: Path(f"/proc/{server.pid}/status").read_text() for server in servers}
+
+    assert allowed
+    for text in allowed.values():
+        facts = dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+        assert {facts["Uid"], facts["Gid"]} == {"\t".join([str(processes.NOBODY)] * 4)}
+        assert {facts[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+        assert facts["NoNewPrivs"] == "1"
+
+
+def test_a_request_that_finds_no_worker_is_told_when_to_come_back(system: System) -> None:
+    name = system.name_of("submit")
+    reserved = system.functions.get_function_concurrency(FunctionName=name)["ReservedConcurrentExecutions"]
+    system.functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    try:
+        response = system.post(ORDER)
+    finally:
+        system.functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
+
+    problem_of(response, 429, "TOO_MANY_REQUESTS")
+    assert int(response.headers["retry-after"]) >= 1
+
+
+def test_a_function_that_fails_is_a_502_over_http_and_at_the_handshake(system: System) -> None:
+    order_id = system.submit(an_order())["orderId"]
+    configured = [system.configuration(function) for function in ("submit", "ws_connect")]
+    with closing(socket.create_server((processes.LOOPBACK, 0))) as closed:
+        nowhere = f"http://{processes.LOOPBACK}:{closed.getsockname()[1]}/"
+    for one in configured:
+        variables = {**one["Environment"]["Variables"], "MINISTACK_LAMBDA_PROXY_URL": nowhere}
+        system.functions.update_function_configuration(**{**one, "Environment": {"Variables": variables}})
+    try:
+        response = system.post(ORDER)
+        with pytest.raises(InvalidStatus) as refusal, system.socket(f"?orderId={order_id}"):
+            pass
+    finally:
+        for one in configured:
+            system.functions.update_function_configuration(**one)
+
+    problem_of(response, 502, "INTERNAL_ERROR")
+    assert int(response.headers["retry-after"]) >= 1
+    assert refusal.value.response.status_code == 502
+    assert json.loads(refusal.value.response.body or b"")["code"] == "INTERNAL_ERROR"
