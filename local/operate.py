@@ -69,7 +69,7 @@ def status() -> int:
     owed = sum(item["status"]["S"] in FINAL and not is_set(item, "closed") for item in items)
     try:
         [counted] = _rows(stack, "SELECT count(*) AS orders FROM orders")
-        rows = f"{counted['orders']} orders"
+        rows = f"{counted['orders']} rows"
     except psycopg.Error as error:
         rows = f"PostgreSQL does not respond: {error}"
     for name, value in {

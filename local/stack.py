@@ -54,12 +54,13 @@ class Endpoints:
 
 def running() -> Endpoints:
     """Where the system that `make run` serves is reached. Raises LocalStackError if none is running."""
+    pid = holder(STATE)
+    if pid is None:
+        raise LocalStackError("no local stack is running; start one with 'make run'")
     try:
         return Endpoints(**json.loads((STATE / ENDPOINTS).read_text()))
     except FileNotFoundError as error:
-        if pid := holder(STATE):
-            raise LocalStackError(f"the local stack (process {pid}) is still starting, or stopping") from error
-        raise LocalStackError("no local stack is running; start one with 'make run'") from error
+        raise LocalStackError(f"the local stack (process {pid}) is still starting, or stopping") from error
 
 
 def holder(state: Path) -> int | None:

@@ -211,6 +211,12 @@ def test_an_order_that_is_sent_is_told_in_one_line_and_its_story_shown(serving: 
     assert story.index("submit: INFO order accepted") < story.index("journal  2 routing")
 
 
+def test_psql_opens_the_history(serving: Run) -> None:
+    done = serving.project.run("psql", "-tAc", "SELECT count(*) > 0 FROM orders")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "t\n", "")
+
+
 def test_status_tells_what_the_system_is_at(serving: Run) -> None:
     told = serving.project.run("status").stdout
 
@@ -243,40 +249,28 @@ def test_what_needs_a_running_system_says_so_in_one_line(project: Project, comma
     assert re.fullmatch(r"error: no local stack is running.*\n", done.stderr)
 
 
-def test_the_history_outlives_a_restart_where_it_is_to_be_kept(project: Project) -> None:
-    with project.started(KEEP="1") as run:
-        run.says("Serving")
-        assert project.run("order", "SOL", "USDC", "1").returncode == 0
-        count = ("psql", "-tAc", "SELECT count(*) FROM orders")
-        wait_for(lambda: project.run(*count).stdout.strip() == "1", "the order's row")
-        stopped = project.run("stop")
-        assert (stopped.returncode, stopped.stdout) == (0, f"stopped (process {run.process.pid})\n")
-        assert run.process.wait(timeout=PATIENCE_SECONDS) == 0
-
-    with project.started(KEEP="1") as run:
-        run.says("Serving")
-        assert project.run(*count).stdout.strip() == "1"
-
-    with project.started() as run:
-        run.says("dropping the order history")
-
-
 def test_it_serves_on_when_the_sample_order_meets_a_bug_and_says_which(project: Project) -> None:
     (project.folder / "functions").unlink()
     shutil.copytree(ROOT / "functions", project.folder / "functions")
     app = project.folder / "functions/submit/app.py"
     app.write_text(app.read_text().replace("    headers = {", '    raise RuntimeError("a bug")\n    headers = {', 1))
 
-    with project.started(SAMPLE="1") as run:
+    with project.started(SAMPLE="1", KEEP="1") as run:
         run.says("Serving")
         run.says("RuntimeError: a bug")
         assert "refused (502 Bad Gateway)" in run.printed
         assert "error in submit: the function failed" in run.printed
         done = project.run("order", "SOL", "USDC", "1")
+        stopped = project.run("stop")
+        ended = run.process.wait(timeout=PATIENCE_SECONDS)
 
     assert (done.returncode, done.stderr) == (1, "")
     assert "refused (502 Bad Gateway)" in done.stdout
     assert "RuntimeError: a bug" in done.stdout
+    assert (stopped.returncode, stopped.stdout) == (0, f"stopped (process {run.process.pid})\n")
+    assert ended == 0
+    with project.started() as run:
+        run.says("dropping the order history")  # which the first one kept
 
 
 def test_a_folder_that_can_not_be_written_is_told_in_one_line(project: Project) -> None:

@@ -67,6 +67,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
         yield server
     finally:
         server.stop()
+        server.drop()
 
 
 @pytest.fixture

@@ -74,14 +74,15 @@ def sweep(first: int, seeds: float, seconds: float, jobs: int) -> Tally:
 
 def main() -> int:
     """Returns the exit code: 1 if a seed failed."""
-    if alone := os.environ.get("SEED"):
-        return 0 if replay(int(alone)) else 1
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to go on (60)")
     parser.add_argument("--seeds", type=int, help="run so many seeds instead, however long it takes")
     parser.add_argument("--seed", type=int, default=0, help="the first seed (0)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (2)")
+    parser.add_argument("--replay", type=int, default=os.environ.get("SEED") or None, help="run this seed alone (SEED)")
     given = parser.parse_args()
+    if given.replay is not None:
+        return 0 if replay(given.replay) else 1
     seeds, seconds = (given.seeds, math.inf) if given.seeds else (math.inf, given.seconds)
     begun = time.monotonic()
     tally = sweep(given.seed, seeds, seconds, given.jobs)
