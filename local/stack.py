@@ -28,7 +28,7 @@ ENDPOINTS = "endpoints.json"  # in the state folder
 _PID = "pid"
 # How many of a function run at once, if not one. Two cores have no use for more; route_execute's number is the
 # template's reserved concurrency, and notify spends its time waiting.
-_WORKERS = {"SubmitFunction": 2, "RouteExecuteFunction": 10, "NotifyFunction": 4}
+_WORKERS = {"SubmitFunction": 2, "RouteExecuteFunction": 10, "NotifyFunction": 8}
 _NOT_HOSTED = "MigrateFunction"  # CloudFormation's; here the schema is applied before the deploy
 # So many POSTs run or wait at once; more are answered with 429, as a full account does it. Those at the end of a longer
 # queue would come to submit's time limit, and their clients be told nothing of use.
