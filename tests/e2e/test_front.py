@@ -165,3 +165,15 @@ def test_a_function_that_fails_is_a_502_over_http_and_at_the_handshake(system: S
     assert int(response.headers["retry-after"]) >= 1
     assert refusal.value.response.status_code == 502
     assert json.loads(refusal.value.response.body or b"")["code"] == "INTERNAL_ERROR"
+
+
+def test_repeated_headers_are_joined_as_by_api_gateway(system: System, page: httpx.Client) -> None:
+    for name, value, status, code in (
+        ("Idempotency-Key", "a key", 422, "INVALID_FIELD"),
+        ("Content-Type", "application/json", 415, "UNSUPPORTED_MEDIA_TYPE"),
+    ):
+        headers = httpx.Headers([("Content-Type", "application/json"), ("Idempotency-Key", "a key"), (name, value)])
+
+        response = page.post("/api/orders/execute", content=ORDER, headers=headers)
+
+        problem_of(response, status, code)
