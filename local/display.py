@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -24,10 +24,19 @@ def show_life(messages: Iterable[Message], title: str, console: Console) -> Mess
 
         def add(row: tuple[str, str, str]) -> None:
             since, status, what = row
-            table.add_row(Text(since, justify="right"), Text(status, style=_COLOURS.get(status, "")), Text(what))
+            first, *details = what.splitlines()
+            cell = Group(Text(first), *(_detail(line) for line in details))
+            table.add_row(Text(since, justify="right"), Text(status, style=_COLOURS.get(status, "")), cell)
             live.refresh()
 
         return _show(messages, add)
+
+
+def _detail(line: str) -> Table:
+    """A line that hangs below its dash, however often it is wrapped."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(Text("-"), Text(line.strip()))
+    return grid
 
 
 def _show(messages: Iterable[Message], add: Callable[[tuple[str, str, str]], None]) -> Message:

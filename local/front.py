@@ -7,18 +7,20 @@ Served by `local.gateway` as `uvicorn local.front:app`.
 
 import hmac
 import json
+import logging
 import os
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from ministack.app import app as ministack
 from ministack.services import apigateway
 from order_engine.domain.errors import InvalidRequest
 from order_engine.entrypoints.problems import problem_response
+from order_engine.observability import logger
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -29,12 +31,25 @@ OPEN = "/_front"  # told here, by PUT: the paths of the two APIs in the emulator
 WEBSOCKET_PATH = "/live"
 _CREDENTIAL = os.environ["AWS_ACCESS_KEY_ID"].encode()
 _SIGNED_BY = re.compile(rb"AWS4-HMAC-SHA256 Credential=([^/]+)/")
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
+_NO_PATH = ("//", "/$", "/_")  # what the emulator would take for a stage, or for an address of its own
+_SERVER_ERROR = 500
+# What the emulator's refusals are as ours; any other 4xx is a 400, any 5xx a 502.
+_STATUS = {
+    403: HTTPStatus.NOT_FOUND,
+    404: HTTPStatus.NOT_FOUND,
+    405: HTTPStatus.NOT_FOUND,
+    410: HTTPStatus.NOT_FOUND,
+    413: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    429: HTTPStatus.TOO_MANY_REQUESTS,
+}
 # Headers of its answers; the server writes a Date of its own.
 _EMULATORS = (b"access-control-", b"x-amz", b"date")
 _REFUSED = {
     HTTPStatus.NOT_FOUND: ("NOT_FOUND", "there is nothing at {method} {path}; docs/api.md lists what there is"),
     HTTPStatus.TOO_MANY_REQUESTS: ("TOO_MANY_REQUESTS", "too many requests at once; please send it again later"),
+    HTTPStatus.BAD_REQUEST: ("BAD_REQUEST", "the request is not understood"),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("BODY_TOO_LARGE", "the body is too large"),
 }
 _FAILED = "INTERNAL_ERROR", "the request failed, and what became of it is unknown; .local/stack.log says why"
 
@@ -50,6 +65,21 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
+        begun = False
+
+        async def tell(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._take(scope, receive, tell)
+        except Exception:  # noqa: BLE001 - whatever goes wrong here, the client gets an answer and the log the reason
+            logger.exception("the front failed")
+            if not begun and scope["type"] in ("http", "websocket"):
+                await _respond(scope, send, HTTPStatus.BAD_GATEWAY, *_FAILED)
+
+    async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or _has_credential(scope):
             if scope["type"] == "http" and scope["path"] == OPEN:
                 await self._open(receive, send)
@@ -71,7 +101,11 @@ class Front:
         await send({"type": "http.response.body"})
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == WEBSOCKET_PATH:
+        path = scope["path"]
+        if not path.startswith("/") or path.startswith(_NO_PATH) or "@connections" in path:
+            await _respond(scope, send, HTTPStatus.NOT_FOUND, *_told(_REFUSED[HTTPStatus.NOT_FOUND], scope))
+            return
+        if path == WEBSOCKET_PATH:
             upgrade = "this is a WebSocket: connect to it with ws://"
             await _refuse(scope, receive, send, HTTPStatus.UPGRADE_REQUIRED, "UPGRADE_REQUIRED", upgrade)
             return
@@ -90,19 +124,20 @@ class Front:
 
         await ministack(_below(self._apis["http"], scope), receive, answer)
         if refused is not None:
-            status = HTTPStatus.BAD_GATEWAY if refused >= HTTPStatus.INTERNAL_SERVER_ERROR else HTTPStatus(refused)
-            code, detail = _REFUSED.get(status, _FAILED)
-            await _respond(scope, send, status, code, detail.format(method=scope["method"], path=scope["path"][:100]))
+            other = HTTPStatus.BAD_GATEWAY if refused >= _SERVER_ERROR else HTTPStatus.BAD_REQUEST
+            status = _STATUS.get(refused, other)
+            await _respond(scope, send, status, *_told(_REFUSED.get(status, _FAILED), scope))
 
     async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] != WEBSOCKET_PATH:
             detail = f"there is no WebSocket at {scope['path'][:100]}; it is {WEBSOCKET_PATH}"
             await _refuse(scope, receive, send, HTTPStatus.NOT_FOUND, "NOT_FOUND", detail)
             return
-        accepted = False
+        accepted = told = False
 
         async def answer(message: Message) -> None:
-            nonlocal accepted
+            nonlocal accepted, told
+            told = True
             accepted = accepted or message["type"] == "websocket.accept"
             refusal = _answer.get()
             if accepted:
@@ -114,16 +149,18 @@ class Front:
 
         path = self._apis["websocket"]
         await ministack({**scope, "path": path, "raw_path": path.encode()}, receive, answer)
+        if not told:  # the client has left during the handshake
+            await send({"type": "websocket.close"})
 
 
 def _has_credential(scope: Scope) -> bool:
     """Whether an AWS request is signed with the credential of this run. The signature itself is not checked."""
     signed = [_SIGNED_BY.match(value) for name, value in scope["headers"] if name == b"authorization"]
     given = [match[1] for match in signed if match]
-    query = parse_qs(scope["query_string"])  # of a presigned URL, by version 4 or, where boto3 has its way, 2
-    given += [
-        value.split(b"/")[0] for name in (b"X-Amz-Credential", b"AWSAccessKeyId") for value in query.get(name, [])
-    ]
+    # Of a presigned URL, by version 4 or, where boto3 has its way, 2.
+    query = parse_qs(scope["query_string"].decode("latin-1"))
+    signers = [value for name in ("X-Amz-Credential", "AWSAccessKeyId") for value in query.get(name, [])]
+    given += [value.split("/")[0].encode() for value in signers]
     return any(hmac.compare_digest(key, _CREDENTIAL) for key in given)
 
 
@@ -133,7 +170,7 @@ def _foreign(scope: Scope) -> str | None:
     A web page can send requests to any address, with its Origin; and it can give this machine a name of its site's.
     """
     hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-    if len(hosts) != 1 or urlsplit(f"//{hosts[0]}").hostname not in _LOOPBACK:
+    if len(hosts) != 1 or not _LOOPBACK.fullmatch(hosts[0]):
         return "Host must be a name of the loopback, such as 127.0.0.1 or localhost"
     origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
     if any(origin != f"http://{hosts[0]}" for origin in origins):
@@ -148,6 +185,11 @@ def _below(path: str, scope: Scope) -> Scope:
         headers[name] = headers[name] + b"," + value if name in headers else value
     moved = {"path": path + scope["path"], "raw_path": path.encode() + scope["raw_path"]}
     return {**scope, **moved, "headers": list(headers.items())}
+
+
+def _told(refusal: tuple[str, str], scope: Scope) -> tuple[str, str]:
+    code, detail = refusal
+    return code, detail.format(method=scope["method"], path=scope["path"][:100])
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: HTTPStatus, code: str, detail: str) -> None:
@@ -185,4 +227,6 @@ def _keep_answers() -> None:
 
 
 _keep_answers()
+# uvicorn takes a handshake that was refused with a response for one that was left unanswered.
+logging.getLogger("uvicorn.error").addFilter(lambda line: "completing handshake" not in line.getMessage())
 app = Front()

@@ -8,18 +8,31 @@ import hmac
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from types import TracebackType
 from typing import Any
 
+from gunicorn.glogging import Logger
 from order_engine.observability import logger
 
 reload = os.environ.get("RELOAD") == "1"  # a worker that finds its code changed is replaced
 preload_app = not reload  # the function is imported once, and its workers are forked from that
 worker_class = "sync"  # one invocation at a time in a worker; more wait in the socket's backlog
 graceful_timeout = 1
+control_socket_disable = True  # all hosts would share one
 loglevel = "warning"
+
+
+class logger_class(Logger):  # type: ignore[misc]  # noqa: N801 - gunicorn's setting of that name
+    """Says whose line it is, and leaves out what gunicorn would add to an exception: the path of the request."""
+
+    error_fmt = f"[%(asctime)s] [%(process)d] [%(levelname)s] {os.environ.get('AWS_LAMBDA_FUNCTION_NAME')}: %(message)s"
+
+    def exception(self, _msg: str, *_arguments: object, **named: Any) -> None:
+        """Log an exception without what was asked for."""
+        super().exception("a request failed", **named)
 
 
 @dataclass(frozen=True)
@@ -51,14 +64,38 @@ def application(environ: dict[str, Any], start_response: Callable[..., object]) 
     if not hmac.compare_digest(environ["PATH_INFO"].encode("latin-1"), f"/{os.environ['HOST_TOKEN']}".encode()):
         start_response("404 Not Found", [])
         return []
-    event, context = json.loads(environ["wsgi.input"].read()), _context(environ)
-    try:
-        result, status = _handler()(event, context), "200 OK"
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - as Lambda does; SystemExit is raised at the time limit
-        logger.exception("the function failed", extra={"function_name": context.function_name})
-        result, status = {"errorType": type(error).__name__, "errorMessage": str(error)}, "500 Internal Server Error"
+    status, result = _invoke(environ)
     start_response(status, [("Content-Type", "application/json")])
-    return [json.dumps(result).encode()]
+    return [result.encode()]
+
+
+def _invoke(environ: dict[str, Any]) -> tuple[str, str]:
+    """Status and body of the response. Whatever is raised is logged here: gunicorn would log the path too."""
+    function = {"function_name": os.environ["AWS_LAMBDA_FUNCTION_NAME"]}
+    try:
+        return "200 OK", json.dumps(_handler()(json.loads(environ["wsgi.input"].read()), _context(environ)))
+    except SystemExit as stopped:  # raised where the handler is, when its time limit is over
+        logger.error("the function was stopped at its time limit", extra=function, exc_info=_in_ours(stopped))
+        error: BaseException = stopped
+    except BaseException as raised:  # noqa: BLE001 - as Lambda does
+        logger.exception("the function failed", extra=function)
+        error = raised
+    return "500 Internal Server Error", json.dumps({"errorType": type(error).__name__, "errorMessage": str(error)})
+
+
+def _in_ours(stopped: SystemExit) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    """What to log of a stop: where the handler was, without the server's signal handler."""
+    frames = list(_frames(stopped.__traceback__))
+    while len(frames) > 1 and "gunicorn" in frames[-1].tb_frame.f_code.co_filename:
+        frames.pop()
+        frames[-1].tb_next = None
+    return TimeoutError, TimeoutError("the time limit is over"), frames[0] if frames else None
+
+
+def _frames(trace: TracebackType | None) -> Iterator[TracebackType]:
+    while trace:
+        yield trace
+        trace = trace.tb_next
 
 
 def _context(environ: dict[str, Any]) -> Context:

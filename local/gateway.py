@@ -87,10 +87,10 @@ class Gateway:
         with httpx.Client(base_url=self.url, trust_env=False, headers=self._signed()) as http:
             processes.wait_until(lambda: _is_ready(http), self._process, "MiniStack", self._log, deadline_seconds=60)
 
-    def wait_until_ended(self) -> None:
-        """Blocks for as long as MiniStack runs."""
-        if self._process:
-            self._process.wait()
+    @property
+    def has_ended(self) -> bool:
+        """Whether MiniStack does not run."""
+        return self._process is None or self._process.poll() is not None
 
     def stop(self) -> None:
         """Stops MiniStack and deletes what it wrote."""

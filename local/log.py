@@ -11,9 +11,10 @@ from rich.console import Console
 
 _ENDED = ("order confirmed", "order failed")
 _LAST_LINES = 3  # of a traceback: where, the code, the exception
+_MARKS = re.compile(r"[ ~^]*")  # below the code, since Python 3.11
 _FUNCTION = re.compile(r"-(\w+)Function-")
 # What servers say before anything of ours can log: gunicorn's own lines.
-_SERVERS = re.compile(r"\[(ERROR|CRITICAL)\]")
+_SERVERS = re.compile(r"\[(ERROR|CRITICAL)\]|^(ERROR|CRITICAL):")
 _POLL_SECONDS = 0.1
 
 Line = dict[str, Any]
@@ -35,8 +36,8 @@ def told_error(line: Line) -> str | None:
         return line["message"] if _SERVERS.search(str(line.get("message"))) and "level" not in line else None
     where = f" in {function_of(line)}" if line.get("function_name") else ""
     order = f", order {line['orderId']}" if line.get("orderId") else ""
-    trace = str(line.get("exception", "")).strip().splitlines()[-_LAST_LINES:]
-    return "\n    ".join([f"error{where}{order}: {line['message']}", *(one.strip() for one in trace)])
+    trace = [one for one in str(line.get("exception", "")).strip().splitlines() if not _MARKS.fullmatch(one)]
+    return "\n  ".join([f"error{where}{order}: {line['message']}", *trace[-_LAST_LINES:]])
 
 
 def told_order(line: Line) -> str | None:

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NoReturn
-from uuid import UUID
 
 import psycopg
 from botocore.exceptions import BotoCoreError, ClientError
@@ -24,6 +23,7 @@ from local.client import PATH
 from local.errors import LocalStackError
 from local.gateway import client
 from local.log import Line, function_of, last_errors, lines_of
+from local.order import parse_order_id
 from local.postgres import programs
 from local.stack import STATE, Endpoints, holder, running
 
@@ -43,10 +43,11 @@ _COMMON |= {
 
 
 def stop() -> int:
-    """Stop the stack that runs in the state folder, whoever started it. Raises LocalStackError if there is none."""
+    """Stop the stack that runs in the state folder, whoever started it; if there is none, there is nothing to do."""
     pid = holder(STATE)
     if pid is None:
-        raise LocalStackError("no local stack is running")
+        _say("no local stack is running")
+        return 0
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
     while holder(STATE) == pid:
@@ -94,10 +95,7 @@ def show(order: str) -> int:
 
     Raises LocalStackError if there is no such order."""
     stack = running()
-    try:
-        order_id = UUID(order)
-    except ValueError as error:
-        raise LocalStackError(f"an orderId is a UUID, and {order!r} is none") from error
+    order_id = parse_order_id(order)
     try:
         journal = client("dynamodb", stack.aws["AWS_ENDPOINT_URL"], stack.aws)
         item = journal.get_item(TableName=stack.outputs["JournalTableName"], Key=key_of(order_id)).get("Item")
@@ -114,7 +112,8 @@ def show(order: str) -> int:
     for moment, text in sorted(story):
         _say(f"{moment:%H:%M:%S.%f}"[:-3] + f"  {text}")
     for row in rows:
-        _say("row      " + ", ".join(f"{name} {value}" for name, value in row.items() if value is not None))
+        given = {name: json.dumps(value) if isinstance(value, list) else value for name, value in row.items()}
+        _say("row      " + ", ".join(f"{name} {value}" for name, value in given.items() if value is not None))
     if not rows:
         _say("row      none yet")
     return 0
@@ -129,7 +128,7 @@ def psql(arguments: list[str]) -> NoReturn:
     program = str(bundled) if bundled.exists() else shutil.which("psql")
     if not program:
         raise LocalStackError("there is no psql here; the database's URL is `database` in .local/endpoints.json")
-    os.execve(program, [program, *arguments], environment)
+    os.execve(program, [program, "--pset=expanded=auto", *arguments], environment)
 
 
 def _journal(stack: Endpoints) -> Iterator[dict[str, Any]]:

@@ -55,7 +55,7 @@ class EmbeddedPostgres:
     def __init__(self, folder: Path, log: Path, durable: bool = False) -> None:
         self._as_nobody = os.geteuid() == 0
         if self._as_nobody:
-            folder = _SYSTEM_FOLDER / hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+            folder = _SYSTEM_FOLDER / hashlib.sha256(os.path.realpath(folder).encode()).hexdigest()[:16]
         self.folder = folder
         self._data = folder / "data"
         self._password = folder / "password"
@@ -83,6 +83,8 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Starts the server, with the database in it; returns when it accepts connections. Raises LocalStackError."""
         found = self._reachable(programs())
+        if self.has_data and not self._password.exists():
+            raise LocalStackError(f"{self.folder} has data, but no password; a start without KEEP=1 drops them")
         if not self.has_data:
             self._create_cluster(found / "initdb")
         settings = [f"--{name}={value}" for name, value in self._settings.items()]
@@ -92,6 +94,11 @@ class EmbeddedPostgres:
             )
         processes.wait_until(self._answers, self._process, "PostgreSQL", self._log, deadline_seconds=30)
         self._create_database()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the server has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
 
     def stop(self) -> None:
         """Stops the server, if it runs; open connections are cut. The data stays."""

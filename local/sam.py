@@ -75,7 +75,8 @@ class SamLocal:
             cleanup.callback(shutil.rmtree, self.events)
             self._place_events()
             outputs = self.stack.outputs
-            place_orders(self.stack.gateway.client("dynamodb"), outputs["JournalTableName"], EVENTS.glob("*.json"))
+            events = {path.stem: path.read_text() for path in sorted(EVENTS.glob("*.json"))}
+            place_orders(self.stack.gateway.client("dynamodb"), outputs["JournalTableName"], events)
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -89,15 +90,19 @@ class SamLocal:
         return "\n".join(["[default]", *lines, ""])
 
     def _place_events(self) -> None:
-        """Copy the events; that of CloudFormation gets an address to respond to, presigned as CloudFormation's are."""
-        shutil.copytree(EVENTS, self.events, dirs_exist_ok=True)
-        migrate = self.events / "migrate.json"
-        s3 = self.stack.gateway.client("s3")
-        answer = s3.generate_presigned_url(
-            "put_object", {"Bucket": "deployment", "Key": "answer-to-cloudformation.json"}
-        )
-        event = {**json.loads(migrate.read_text()), "ResponseURL": answer.replace("127.0.0.1", _HOST)}
-        migrate.write_text(json.dumps(event, indent=2))
+        """Copy the events; that of CloudFormation gets an address to respond to, presigned as CloudFormation's are, and
+        requests get the API key, where one is needed."""
+        s3, target = self.stack.gateway.client("s3"), {"Bucket": "deployment", "Key": "answer-to-cloudformation.json"}
+        answer = s3.generate_presigned_url("put_object", target).replace("127.0.0.1", _HOST)
+        key = self.stack.endpoints.key
+        self.events.mkdir(mode=0o700)
+        for path in EVENTS.glob("*.json"):
+            event = json.loads(path.read_text())
+            if "ResponseURL" in event:
+                event["ResponseURL"] = answer
+            if key and "headers" in event:
+                event["headers"]["authorization"] = f"Bearer {key}"
+            (self.events / path.name).write_text(json.dumps(event, indent=2))
 
     def _variables(self) -> dict[str, dict[str, str]]:
         """The environment of each function as it was deployed, by its logical name."""
@@ -182,10 +187,13 @@ def serve() -> NoReturn:
     with SamLocal(port=settings.port, parameters=settings.parameters, progress=say) as sam:
         options = f'--config-file "$PWD/{sam.config.relative_to(ROOT)}"'
         say("\nIn another terminal, in this folder:\n")
-        say(f'  export PATH="$PWD/.venv-sam/bin:$PATH" {_CREDENTIALS_FILE}="$PWD/{sam.credentials.relative_to(ROOT)}"')
+        engine = f" DOCKER_HOST={os.environ['DOCKER_HOST']}" if os.environ.get("DOCKER_HOST") else ""
+        credentials = f'{_CREDENTIALS_FILE}="$PWD/{sam.credentials.relative_to(ROOT)}"'
+        say(f'  export PATH="$PWD/.venv-sam/bin:$PATH" {credentials}{engine}')
         for event in sorted(sam.events.glob("*.json")):
             say(f"  sam local invoke {function_of(event)} {options} --event {event.relative_to(ROOT)}")
         say(f"  sam local start-api {options}")
-        say("\nServing; Ctrl-C stops it.")
-        sam.stack.gateway.wait_until_ended()
+        say("\nThe events' orders are there once: after a restart they can be executed again.")
+        say("Serving; Ctrl-C stops it.")
+        sam.stack.wait_until_ended()
         raise LocalStackError(f"MiniStack ended by itself; {sam.stack.log} may say why")

@@ -56,6 +56,18 @@ def test_a_web_page_of_another_origin_is_refused(
     assert len(system.items("JournalTableName")) == orders
 
 
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1.evil.com", "[::1", "[127.0.0.1]", "localhost.", "x@127.0.0.1", "127.0.0.1/x", ""]
+)
+def test_an_odd_host_is_refused(page: httpx.Client, host: str) -> None:
+    problem_of(page.post("/api/orders/execute", content=ORDER, headers={"host": host, **PLAIN}), 403, "FORBIDDEN")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "[::1]:80"])
+def test_every_name_of_the_loopback_will_do(page: httpx.Client, host: str) -> None:
+    problem_of(page.get("/nothing", headers={"host": host}), 404, "NOT_FOUND")
+
+
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}])
 def test_a_web_page_of_another_origin_gets_no_socket(system: System, headers: dict[str, str]) -> None:
     order_id = system.submit(an_order())["orderId"]
@@ -86,6 +98,11 @@ def test_a_web_page_of_another_origin_gets_no_socket(system: System, headers: di
         ("PUT", "/_front", {}),
         ("POST", "/_aws/execute-api/{http}/api/orders/execute", {"content-type": "application/json"}),
         ("GET", "/deployment/template.json?X-Amz-Credential=test%2F20261123", {}),
+        ("GET", "/nothing?a=%C3%A9&b=%ff", {}),
+        ("POST", "//api/orders/execute", {"content-type": "application/json"}),
+        ("POST", "/$default/api/orders/execute", {"content-type": "application/json"}),
+        ("OPTIONS", "/api/orders/execute", {}),
+        ("DELETE", "/live/@connections/abc", {}),
     ],
 )
 def test_the_emulators_own_apis_are_not_there_without_the_credential(
@@ -108,6 +125,14 @@ def test_the_functions_hosts_take_nobody_who_does_not_know_their_path(system: Sy
     answers = [httpx.post(f"http://{host.netloc}/{path}", content=b"{}", trust_env=False) for path in ("", "x")]
 
     assert [answer.status_code for answer in answers] == [404, 404]
+
+
+@pytest.mark.parametrize("query", ["?orderId=%C3%A9", "?orderId=5a3b0000-0000-4000-8000-000000000000&after=%D9%A1"])
+def test_a_query_that_is_not_ascii_is_refused_like_any_other(system: System, query: str) -> None:
+    with pytest.raises(InvalidStatus) as refusal, system.socket(query):
+        pass
+
+    assert refusal.value.response.status_code == 400
 
 
 def test_postgresql_takes_nobody_without_its_password(system: System) -> None:

@@ -92,6 +92,8 @@ def test_what_is_not_understood_gets_an_error_and_the_statuses_go_on(slow: Syste
         "[1, 2]": "INVALID_JSON",
         '{"action": "cancel"}': "UNKNOWN_ACTION",
         "{}": "UNKNOWN_ACTION",
+        '{"action": "$disconnect"}': "UNKNOWN_ACTION",
+        '{"action": "$connect"}': "UNKNOWN_ACTION",
         '{"action": "replay", "after": -1}': "INVALID_FIELD",
         '{"action": "replay", "after": "soon"}': "INVALID_FIELD",
     }

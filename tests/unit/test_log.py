@@ -23,7 +23,7 @@ def raised() -> str:
     stream = StringIO()
     logger = Logger(service="test", logger_handler=logging.StreamHandler(stream), level="INFO")
     try:
-        raise RuntimeError("boom")
+        raise RuntimeError("boom")  # which Python underlines
     except RuntimeError:
         logger.exception("the worker failed", extra=CONTEXT)
     return stream.getvalue()
@@ -37,9 +37,17 @@ def test_an_error_is_told_with_function_order_and_exception() -> None:
     assert told[0] == f"error in route_execute, order {ORDER}: the worker failed"
     assert told[-1].strip() == "RuntimeError: boom"
     assert 'raise RuntimeError("boom")' in told[-2]
+    assert told[-3].strip().startswith('File "')
+    assert not any(set(one) <= set(" ~^") for one in told)
 
 
-@pytest.mark.parametrize("text", ["[2026-11-23 06:00:00 +0000] [7] [CRITICAL] WORKER TIMEOUT (pid:8)"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[2026-11-23 06:00:00 +0000] [7] [CRITICAL] submit: WORKER TIMEOUT (pid:8)",
+        "ERROR:    Exception in ASGI application",
+    ],
+)
 def test_what_servers_say_of_themselves_is_told_as_it_is(text: str) -> None:
     assert [told_error(line) for line in lines_of(text)] == [text]
 
