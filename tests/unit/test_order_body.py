@@ -325,3 +325,28 @@ def test_every_field_that_changes_the_order_changes_its_fingerprint() -> None:
     changes += [{"minAmountOut": 1}, {"minAmountOut": 10}]
 
     assert len({fingerprint_of(parse(body(**change))) for change in changes}) == len(changes)
+
+
+def test_an_answer_is_not_much_larger_than_a_good_request_whatever_was_sent() -> None:
+    unknown = json.dumps({f"field {number:03} {'x' * 200}": number for number in range(60)}).encode()
+    for body, content_type in (
+        (unknown, "application/json"),
+        (b"{}", "x" * 5000),
+        (b"{}", f"application/json; charset={'x' * 5000}"),
+    ):
+        with pytest.raises(InvalidRequest) as refusal:
+            parse_order(body, content_type)
+
+        response = problem_response(refusal.value)
+
+        assert len(response["body"]) < 4000
+        errors = json.loads(response["body"]).get("errors", [])
+        assert len(errors) <= 10
+        assert all(len(error["field"]) <= 64 for error in errors)
+
+
+def test_a_body_that_a_gateway_has_decoded_wrongly_is_refused() -> None:
+    garbled = json.dumps({**ENOUGH, "clientOrderId": "abc\N{REPLACEMENT CHARACTER}"}, ensure_ascii=False).encode()
+
+    assert problem_of(garbled)["code"] == "INVALID_JSON"
+    assert "JSON is UTF-8" in problem_of(garbled)["detail"]

@@ -1,5 +1,6 @@
 """Every setting of the functions, from the environment that the template gives them; README.md lists them."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Settings:
             number = float(value)
         except ValueError:
             number = -1
-        if not 0 <= number <= highest:
+        if not 0 <= number <= highest or math.isinf(number):
             raise MissingSetting(f"{name} must be a number from 0 to {highest:g}, not {value!r}")
         return number
 

@@ -37,7 +37,7 @@ def parse_amount(value: object) -> Decimal:
         case _:
             number = None
     if number is None or not number.is_finite():
-        raise ValueError('must be a number or a decimal string such as "1.5"')
+        raise ValueError('must be a number, or a decimal string without an exponent, such as "1.5"')
     if number <= 0:
         raise ValueError("must be greater than 0")
     if number > MAX_AMOUNT:

@@ -15,6 +15,10 @@ from order_engine.domain.tokens import TOKENS, resolve
 # The request itself is under 1 kB; 16 KiB leaves room for clients that pad, and keeps what is hashed and parsed small.
 MAX_BODY_BYTES = 16 * 1024
 
+# An answer is not to be larger than its request made it: so many errors are told, and so much of a field's name.
+_MOST_ERRORS = 10
+_MOST_OF_A_NAME = 64
+
 
 def _symbol(value: object) -> str:
     return resolve(value).symbol
@@ -104,7 +108,7 @@ def parse_order(body: bytes, content_type: str, idempotency_key: str | None = No
     try:
         return OrderTerms(**_OrderBody.model_validate(fields).model_dump())
     except ValidationError as refusal:
-        raise _invalid(*(_field_error(dict(error)) for error in refusal.errors())) from refusal
+        raise _invalid(*(_field_error(dict(error)) for error in refusal.errors()[:_MOST_ERRORS])) from refusal
 
 
 def _check_content_type(header: str) -> None:
@@ -112,11 +116,13 @@ def _check_content_type(header: str) -> None:
         raise InvalidRequest("UNSUPPORTED_MEDIA_TYPE", "Content-Type must be given once, without a comma")
     media_type, *parameters = (part.strip().lower() for part in header.split(";"))
     if media_type != "application/json":
-        said = f"not {media_type!r}" if media_type else "and it was not given"
+        said = f"not {media_type[:_MOST_OF_A_NAME]!r}" if media_type else "and it was not given"
         raise InvalidRequest("UNSUPPORTED_MEDIA_TYPE", f"Content-Type must be application/json, {said}")
     for name, _, value in (parameter.partition("=") for parameter in parameters):
         if name.strip() == "charset" and (charset := value.strip().strip('"')) != "utf-8":
-            raise InvalidRequest("UNSUPPORTED_MEDIA_TYPE", f"JSON is UTF-8, so charset can't be {charset!r}")
+            raise InvalidRequest(
+                "UNSUPPORTED_MEDIA_TYPE", f"JSON is UTF-8, so charset can't be {charset[:_MOST_OF_A_NAME]!r}"
+            )
 
 
 def _key_of(header: str) -> str:
@@ -136,9 +142,13 @@ def _text_of(body: bytes) -> str:
     if not encoding.startswith("utf-8"):
         raise InvalidRequest("INVALID_JSON", f"JSON is UTF-8, and the body is {encoding.upper()}")
     try:
-        return body.decode("utf-8-sig")
+        text = body.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         raise InvalidRequest("INVALID_JSON", f"JSON is UTF-8, and the body is not: {fault}") from fault
+    if "\N{REPLACEMENT CHARACTER}" in text:
+        # What stands for bytes that are not UTF-8, if a gateway has decoded them: two such keys would be one.
+        raise InvalidRequest("INVALID_JSON", "JSON is UTF-8, and the body is not, or has U+FFFD in it")
+    return text
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
@@ -156,7 +166,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as fault:
         raise InvalidRequest("INVALID_JSON", f"the body is not JSON: {fault}") from fault
     if not isinstance(parsed, dict):
-        raise InvalidRequest("INVALID_JSON", 'the body must be a JSON object, such as {"tokenIn":"SOL", …}')
+        raise InvalidRequest("INVALID_JSON", 'the body must be a JSON object, such as {"tokenIn":"SOL", ...}')
     return parsed
 
 
@@ -184,7 +194,7 @@ def _field_error(error: dict[str, Any]) -> FieldError:
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, _WrongField):
         return FieldError(cause.field, str(cause))
-    field = ".".join(str(part) for part in error["loc"])
+    field = ".".join(str(part) for part in error["loc"])[:_MOST_OF_A_NAME]
     match error["type"]:
         case "missing":
             return FieldError(field, "is required")
