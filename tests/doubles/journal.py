@@ -37,8 +37,9 @@ class MemoryJournal:
         if key is None:
             self._put(record)
             return record
+        taken = f"{record.order.owner}#{key}"
         holder = self.gate.call(
-            Service.JOURNAL, "create", lambda: self._put_with_key(key, record, fingerprint), CONTENDED
+            Service.JOURNAL, "create", lambda: self._put_with_key(taken, record, fingerprint), CONTENDED
         )
         if holder is None:
             return record

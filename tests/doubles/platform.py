@@ -24,6 +24,7 @@ from typing import Any
 from uuid import UUID
 
 from order_engine import limits
+from order_engine.domain.access import PUBLIC
 from order_engine.domain.errors import OrderEngineError, RequestRefused, UnknownOrder
 from order_engine.domain.steps import Policy
 from order_engine.domain.subscriber import Subscriber
@@ -179,7 +180,7 @@ class Platform:
     def submit(self, body: Message) -> tuple[int, Message]:
         """What the function does."""
         try:
-            record = self.submission().submit(parse_order(json.dumps(body).encode(), "application/json"))
+            record = self.submission().submit(parse_order(json.dumps(body).encode(), "application/json"), PUBLIC)
         except RequestRefused as refusal:
             return problem_response(refusal)["statusCode"], {"code": refusal.code}
         created_at = json.loads(record.order.to_json())["createdAt"]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
+from order_engine.domain.access import Caller
 from order_engine.domain.errors import ServiceUnavailable, TooManySubscribers, UnknownOrder
 from order_engine.domain.subscriber import Subscriber
 
@@ -20,9 +21,9 @@ class MemorySubscribers:
         self.gate = gate
         self.tables = tables
 
-    def join(self, subscriber: Subscriber) -> Subscriber:
+    def join(self, subscriber: Subscriber, caller: Caller | None = None) -> Subscriber:
         first = replace(subscriber, page=0)
-        has_room, crowded = self._look_at_order(subscriber.order_id)
+        has_room, crowded = self._look_at_order(subscriber.order_id, caller)
         kept = first if has_room and self._enter_order(first) else self._enter_further(subscriber, crowded)
         self._keep_connection(kept)
         return kept
@@ -40,10 +41,10 @@ class MemorySubscribers:
         raise ServiceUnavailable("others were quicker")
 
     @outside(Service.JOURNAL)
-    def _look_at_order(self, order_id: UUID) -> tuple[bool, bool]:
-        if order_id not in self.tables.orders:
+    def _look_at_order(self, order_id: UUID, caller: Caller | None) -> tuple[bool, bool]:
+        order = self.tables.orders.get(order_id)
+        if order is None or (caller and caller.owner != order.record.order.owner):
             raise UnknownOrder(str(order_id))
-        order = self.tables.orders[order_id]
         return len(order.subscribers) < self.tables.page_size, order.crowded
 
     @outside(Service.JOURNAL)

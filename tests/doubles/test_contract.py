@@ -23,6 +23,7 @@ from order_engine.adapters.journal.subscribers import DynamoSubscribers
 from order_engine.adapters.mock_market.chain import Execution, MockChain, Sent
 from order_engine.adapters.queue import SqsOrderQueue, order_id_of
 from order_engine.adapters.sockets import GatewaySockets
+from order_engine.domain.access import Caller
 from order_engine.domain.errors import (
     BackingOff,
     ClientOrderIdReused,
@@ -179,6 +180,29 @@ def test_each_order_without_a_key_is_one_of_its_own(world: World) -> None:
     assert world.journal.read(other.order.order_id) == other
     with pytest.raises(UnknownOrder):
         world.journal.read(uuid4())
+
+
+def test_a_key_is_its_owners(world: World) -> None:
+    asked = {"client_order_id": f"key {uuid4()}"}
+    mine, yours = (world.new(**asked, owner=owner) for owner in ("mine", "yours"))
+
+    assert world.journal.create(mine, "as asked") == mine
+    assert world.journal.create(yours, "otherwise") == yours
+    assert world.journal.create(world.new(**asked, owner="mine"), "as asked") == mine
+    assert world.journal.read(yours.order.order_id).order.owner == "yours"
+
+
+def test_another_owners_order_is_as_unknown_as_none(world: World) -> None:
+    order_id = world.created(owner="mine").order.order_id
+    mine, yours = (Caller(owner, frozenset(), f"key of {owner}") for owner in ("mine", "yours"))
+    subscriber = Subscriber(order_id, "connection", world.now())
+
+    with pytest.raises(UnknownOrder):
+        world.subscribers.join(subscriber, yours)
+    assert world.subscribers.find("connection") is None
+    assert world.journal.read(order_id).subscribers == ()
+
+    assert world.subscribers.join(subscriber, mine) == subscriber
 
 
 @pytest.mark.parametrize("through", OrderStatus)

@@ -52,8 +52,9 @@ TOO_MUCH = {"status": "failed", "failure_code": "INSUFFICIENT_LIQUIDITY", "failu
     ("record", "columns"),
     [
         (
-            confirmed(client_order_id="mine", min_amount_out=Decimal(1400), max_price_impact_bps=250),
+            confirmed(client_order_id="mine", owner="acme", min_amount_out=Decimal(1400), max_price_impact_bps=250),
             {
+                "owner": "acme",
                 "client_order_id": "mine",
                 "order_type": "market",
                 "token_in": "SOL",

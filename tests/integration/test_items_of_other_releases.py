@@ -107,6 +107,19 @@ def test_an_order_of_an_earlier_release_is_read(journal: DynamoJournal) -> None:
     assert (record.behind, record.crowded, record.taken_up) == (False, False, True)
 
 
+def test_an_earlier_release_reads_an_owners_order(journal: DynamoJournal, dynamodb: Any) -> None:
+    """The owner is an attribute of its own, which that release does not look at."""
+    record = OrderRecord.accepted(an_order(order_id=uuid4(), owner="acme"))
+
+    journal.create(record, "as asked")
+
+    item = dynamodb.get_item(TableName=JOURNAL, Key={"orderId": {"S": str(record.order.order_id)}})["Item"]
+    assert item["owner"] == {"S": "acme"}
+    assert "owner" not in json.loads(item["order"]["S"])
+    assert journal.read(record.order.order_id).order.owner == "acme"
+    assert journal.read(ORDER_ID).order.owner == "public"
+
+
 def test_an_order_of_an_earlier_release_is_taken_over(journal: DynamoJournal, clock: Timeline) -> None:
     with pytest.raises(LeaseHeld):
         journal.claim(ORDER_ID)

@@ -28,10 +28,21 @@ metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
 
 
 @contextmanager
-def log_context(order_id: UUID | str) -> Iterator[None]:
-    """Put the order's id on every line that is logged inside. Don't nest: Powertools removes the key at the end."""
+def log_context(order_id: UUID | str, owner: str | None = None) -> Iterator[None]:
+    """Put the order's id, and its owner, on every line that is logged inside; where the owner is not known yet,
+    `log_owner` adds it. Don't nest: Powertools removes the keys at the end."""
     with logger.append_context_keys(orderId=str(order_id)):
-        yield
+        if owner:
+            log_owner(owner)
+        try:
+            yield
+        finally:
+            logger.remove_keys(["owner"])
+
+
+def log_owner(owner: str) -> None:
+    """Put the order's owner on every further line of the `log_context`."""
+    logger.append_keys(owner=owner)
 
 
 def count(name: str, value: float = 1, unit: MetricUnit = MetricUnit.Count) -> None:

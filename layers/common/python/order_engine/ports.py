@@ -12,7 +12,9 @@ from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
+from order_engine.domain.access import Caller, StoredKey, StreamSecrets
 from order_engine.domain.order import Order
+from order_engine.domain.quota import Allowance
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.subscriber import Subscriber
 from order_engine.domain.swaps import Ended, InFlight, Quote, Transaction, TransactionState, VenueName
@@ -100,9 +102,10 @@ class Subscribers(Protocol):
     """Who watches which order, in pages. A page is one item: all writes to it exclude each other, and a crowd on the
     further pages costs the order's own item (page 0) nothing."""
 
-    def join(self, subscriber: Subscriber) -> Subscriber:
-        """Keep a new subscriber and return it with its page. Raises UnknownOrder or TooManySubscribers; neither refusal
-        writes anything."""
+    def join(self, subscriber: Subscriber, caller: Caller | None = None) -> Subscriber:
+        """Keep a new subscriber and return it with its page. With `caller` the order must be its owner's.
+
+        Raises UnknownOrder or TooManySubscribers; neither refusal writes anything."""
 
     def find(self, connection_id: str) -> Subscriber | None:
         """Return the subscriber of a connection, of which only order, page and connection are valid."""
@@ -124,6 +127,23 @@ class Subscribers(Protocol):
 
     def leave(self, subscriber: Subscriber) -> None:
         """Forget a subscriber; one that is not kept is no error. Only its order, page and connection are read."""
+
+
+class Keys(Protocol):
+    """The API keys, by their ids, and the secrets of the streams."""
+
+    def find(self, key_id: str) -> StoredKey | None:
+        """Return a key, revoked or not."""
+
+    def stream_secrets(self) -> StreamSecrets | None:
+        """Return the secrets with which stream tokens are made; None before the first key was created."""
+
+
+class Quotas(Protocol):
+    """How many orders each owner may place."""
+
+    def take(self, owner: str) -> Allowance:
+        """Count a request, unless there are too many: then `retry_seconds` is above 0."""
 
 
 class Sockets(Protocol):

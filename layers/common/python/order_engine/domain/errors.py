@@ -1,8 +1,8 @@
 """Every error of the engine. Callers catch by meaning, never by message text.
 
 OrderEngineError
-├── RequestRefused        InvalidRequest · ClientOrderIdReused · NothingAccepted · AcceptanceUnknown ·
-│                         TooManySubscribers
+├── RequestRefused        InvalidRequest · Unauthorized · MissingScope · TooManyRequests · ClientOrderIdReused ·
+│                         NothingAccepted · AcceptanceUnknown · TooManySubscribers
 ├── UnknownOrder · OrderClosed · LeaseLost · IllegalTransition
 ├── NotNow                LeaseHeld · BackingOff
 ├── ExecutionError        terminal: AmountTooSmall · PriceImpactTooHigh · SlippageExceeded · InsufficientLiquidity ·
@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
+
+from order_engine.domain.quota import WINDOW_SECONDS, Allowance
 
 
 class FailureCode(StrEnum):
@@ -64,6 +66,33 @@ class InvalidRequest(RequestRefused):
         super().__init__(detail)
         self.code = code
         self.errors = errors
+
+
+class Unauthorized(RequestRefused):
+    """There is no valid credential with the request: none, a malformed, unknown, wrong or revoked one, which is not
+    said."""
+
+    code = "UNAUTHORIZED"
+
+
+class MissingScope(RequestRefused):
+    """The key is valid, and does not allow this."""
+
+    code = "MISSING_SCOPE"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"this needs a key with the scope {scope!r}")
+
+
+class TooManyRequests(RequestRefused):
+    """The owner has placed as many orders as it may for now. Nothing was stored, queued or quoted."""
+
+    code = "TOO_MANY_REQUESTS"
+
+    def __init__(self, allowance: Allowance) -> None:
+        self.allowance = allowance
+        most = f"{allowance.limit} orders in {WINDOW_SECONDS} s are the owner's limit"
+        super().__init__(f"{most}; the next one can be placed in {allowance.retry_seconds} s")
 
 
 class ClientOrderIdReused(RequestRefused):

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from order_engine.domain.access import PUBLIC
 from order_engine.domain.amounts import Amount
 from order_engine.domain.wire import WireModel
 
@@ -26,7 +27,8 @@ class OrderTerms(WireModel):
 
 
 class Order(OrderTerms):
-    """An accepted order. Nothing in it ever changes."""
+    """An accepted order. Nothing in it ever changes. `client_order_id` is its owner's: another's may be the same."""
 
     order_id: UUID
     created_at: datetime
+    owner: str = PUBLIC

@@ -1,11 +1,11 @@
 """The item of an order in DynamoDB, which `journal` and `subscribers` both write to, and what a page of further
 subscribers has in common with it.
 
-Attributes: orderId (key), sequence, status, attempt, order / events / transaction / errors (JSON, the wire form),
-behind, subscribers (page 0: a map by connection ID), crowded (there are further pages), fingerprint, leaseOwner and
-leaseUntil, takenFrom (who held the lease before, or NOBODY), releasedBy (who gave it back last), notBefore, closed, and
-expiresAt (epoch seconds, once closed). leaseUntil and notBefore are epoch milliseconds. That subscribers stand in their
-order's item is what makes each handover and each append see the other.
+Attributes: orderId (key), owner, sequence, status, attempt, order / events / transaction / errors (JSON, the wire
+form), behind, subscribers (page 0: a map by connection ID), crowded (there are further pages), fingerprint, leaseOwner
+and leaseUntil, takenFrom (who held the lease before, or NOBODY), releasedBy (who gave it back last), notBefore, closed,
+and expiresAt (epoch seconds, once closed). leaseUntil and notBefore are epoch milliseconds. That subscribers stand in
+their order's item is what makes each handover and each append see the other.
 
 An item that an earlier release wrote lacks some of these, one of a later release has more: both are read.
 """
@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from order_engine.domain.access import PUBLIC
 from order_engine.domain.events import AttemptError, parse_event
 from order_engine.domain.order import Order
 from order_engine.domain.record import OrderRecord
@@ -67,7 +68,7 @@ def record_of(item: dict[str, Any]) -> OrderRecord:
     """Return the record of an item."""
     transaction = item.get("transaction")
     return OrderRecord(
-        order=Order.model_validate_json(item["order"]["S"]),
+        order=Order.model_validate_json(item["order"]["S"]).model_copy(update={"owner": owner_of(item)}),
         events=tuple(parse_event(event["S"]) for event in item["events"]["L"]),
         transaction=Transaction.model_validate_json(transaction["S"]) if transaction else None,
         errors=tuple(AttemptError.model_validate_json(error["S"]) for error in item["errors"]["L"]),
@@ -76,6 +77,11 @@ def record_of(item: dict[str, Any]) -> OrderRecord:
         behind=is_set(item, "behind"),
         taken_up="takenFrom" in item or "leaseOwner" in item or item["attempt"] != {"N": "0"},
     )
+
+
+def owner_of(item: dict[str, Any]) -> str:
+    """Return whose order an item is; one that an earlier release wrote has no owner."""
+    return str(item.get("owner", {"S": PUBLIC})["S"])
 
 
 def is_set(item: dict[str, Any], mark: str) -> bool:

@@ -1,7 +1,7 @@
 """The orders in DynamoDB: an item for each order (`item`), changed by conditional writes only, and an item for each
 clientOrderId that is taken.
 
-A clientOrderId's item has the key `id`, its owner and itself (`public#<clientOrderId>`: there is one owner yet),
+A clientOrderId's item has the key `id`, its owner and itself (`<owner>#<clientOrderId>`; no owner has a # in it),
 orderId, fingerprint and expiresAt (epoch seconds). One that has expired counts for nothing, deleted or not.
 """
 
@@ -25,6 +25,7 @@ from order_engine.adapters.journal.item import (
     status_attributes,
     subscribers_of,
 )
+from order_engine.domain.access import PUBLIC
 from order_engine.domain.errors import (
     BackingOff,
     ClientOrderIdReused,
@@ -66,7 +67,8 @@ class DynamoJournal:
         item = {
             **key_of(record.order.order_id),
             "fingerprint": {"S": fingerprint},
-            "order": {"S": record.order.to_json()},
+            "owner": {"S": record.order.owner},
+            "order": {"S": record.order.model_copy(update={"owner": PUBLIC}).to_json()},
             "events": {"L": [{"S": record.last.to_json()}]},
             "subscribers": {"M": {}},
             **status_attributes(record),
@@ -200,7 +202,7 @@ class DynamoJournal:
             "Put": {
                 "TableName": self._client_order_ids_table,
                 "Item": {
-                    "id": {"S": f"public#{record.order.client_order_id}"},
+                    "id": {"S": f"{record.order.owner}#{record.order.client_order_id}"},
                     "orderId": item["orderId"],
                     "fingerprint": item["fingerprint"],
                     "expiresAt": in_seconds(record.order.created_at + KEY_LIFETIME),
@@ -213,7 +215,7 @@ class DynamoJournal:
         put_order = {
             "Put": {"TableName": self._table, "Item": item, "ConditionExpression": "attribute_not_exists(orderId)"}
         }
-        # An earlier release derived the orderId from the key, and wrote no record of it.
+        # An earlier release derived the orderId from the key, and wrote no record of it. It had one owner.
         derived = uuid5(_EARLIER_KEYS, str(record.order.client_order_id))
         check_earlier = {
             "ConditionCheck": {
@@ -223,11 +225,10 @@ class DynamoJournal:
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
         }
+        earlier = [check_earlier] if record.order.owner == PUBLIC else []
         with service_errors("journal", CONTENDED):
             try:
-                retry_on_conflict(
-                    self._dynamodb.transact_write_items, TransactItems=[take_key, check_earlier, put_order]
-                )
+                retry_on_conflict(self._dynamodb.transact_write_items, TransactItems=[take_key, *earlier, put_order])
             except ClientError as error:
                 reasons = error.response.get("CancellationReasons", [])
                 holders: list[dict[str, Any]] = [reason["Item"] for reason in reasons if reason.get("Item")]

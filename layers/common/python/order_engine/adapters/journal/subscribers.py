@@ -17,7 +17,8 @@ from botocore.exceptions import ClientError
 
 from order_engine import limits
 from order_engine.adapters.aws import code_of, service_errors
-from order_engine.adapters.journal.item import in_seconds, is_set, key_of, subscribers_of
+from order_engine.adapters.journal.item import in_seconds, is_set, key_of, owner_of, subscribers_of
+from order_engine.domain.access import Caller
 from order_engine.domain.errors import ServiceUnavailable, TooManySubscribers, UnknownOrder
 from order_engine.domain.subscriber import Subscriber
 
@@ -43,9 +44,11 @@ class DynamoSubscribers:
         self._journal_table = journal_table
         self._pool = ThreadPoolExecutor(8, "page")  # which starts its threads when it needs them
 
-    def join(self, subscriber: Subscriber) -> Subscriber:
+    def join(self, subscriber: Subscriber, caller: Caller | None = None) -> Subscriber:
         """Write the connection's row last: a refused subscriber leaves none."""
         order = self._order(subscriber.order_id)
+        if caller and caller.owner != owner_of(order):
+            raise UnknownOrder(str(subscriber.order_id))
         first = replace(subscriber, page=0)
         kept = first if _has_room(order) and self._enter(first) else self._enter_further(subscriber, order)
         with service_errors("subscribers", limits.DYNAMODB):
@@ -56,6 +59,8 @@ class DynamoSubscribers:
                     "orderId": {"S": str(kept.order_id)},
                     "page": {"N": str(kept.page)},
                     "expiresAt": in_seconds(kept.connected_at + LIFETIME),
+                    # By which it is found when the key is revoked.
+                    **({"keyId": {"S": caller.key_id}} if caller and caller.key_id else {}),
                 },
             )
         return kept
