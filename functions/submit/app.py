@@ -7,41 +7,82 @@ from http import HTTPStatus
 from typing import Any
 
 from order_engine.bootstrap import Bootstrap
-from order_engine.domain.errors import AcceptanceUnknown, InvalidRequest, NothingAccepted, RequestRefused
+from order_engine.domain.access import Caller, Scope, StreamSecrets
+from order_engine.domain.errors import (
+    AcceptanceUnknown,
+    InvalidRequest,
+    NothingAccepted,
+    RequestRefused,
+    ServiceUnavailable,
+    TooManyRequests,
+)
+from order_engine.domain.quota import WINDOW_SECONDS, Allowance
+from order_engine.entrypoints.door import Guarded, guarded
 from order_engine.entrypoints.handler import entrypoint
 from order_engine.entrypoints.order_body import parse_order
 from order_engine.entrypoints.problems import problem_response
 from order_engine.observability import count, logger
+from order_engine.use_cases.access import Access
 from order_engine.use_cases.submit import Submission
 
 
-@entrypoint(Bootstrap.submission)
-def handler(submission: Submission, event: dict[str, Any], _context: object) -> dict[str, Any]:
+@entrypoint(guarded(Bootstrap.submission))
+def handler(door: Guarded[Submission], event: dict[str, Any], _context: object) -> dict[str, Any]:
     """API Gateway HTTP API, payload format 2.0. Returns 202 with the order, or a problem document (RFC 9457)."""
     headers = {name.lower(): value for name, value in event.get("headers", {}).items()}
+    submission = door.use_case
     try:
+        caller, streams = _let_in(door.access, headers.get("authorization"))
         terms = parse_order(_body(event), headers.get("content-type", ""), headers.get("idempotency-key"))
-        record = submission.submit(terms)
+        allowance = submission.admit(caller.owner)
+        record = submission.submit(terms, caller.owner)
     except (NothingAccepted, AcceptanceUnknown) as refusal:
         count("OrdersNotAccepted")
         logger.exception("order not accepted")
         return problem_response(refusal, headers={"Retry-After": "1"})
+    except TooManyRequests as refusal:
+        count("OrdersRefused")
+        logger.info("order refused", extra={"code": refusal.code, "owner": caller.owner})
+        return problem_response(refusal, headers=_quota_headers(refusal.allowance))
     except RequestRefused as refusal:
         count("OrdersRefused")
-        logger.info("order refused", extra={"code": refusal.code, "detail": str(refusal)})
+        logger.info("order refused", extra={"code": refusal.code})
         return problem_response(refusal)
     order = record.order
     accepted = {
         "orderId": str(order.order_id),
         "status": record.status,
         "createdAt": order.model_dump(mode="json")["created_at"],
-        "streamUrl": submission.stream_url(order),
+        "streamUrl": submission.stream_url(order, streams),
     }
     return {
         "statusCode": int(HTTPStatus.ACCEPTED),
-        "headers": {"Content-Type": "application/json"},
+        "headers": {
+            "Content-Type": "application/json",
+            "Referrer-Policy": "no-referrer",
+            **_quota_headers(allowance),
+        },
         "body": json.dumps(accepted),
     }
+
+
+def _let_in(access: Access, authorization: str | None) -> tuple[Caller, StreamSecrets | None]:
+    """Return whose request it is, and what its stream's token is made with: nothing is accepted without either."""
+    try:
+        return access.caller(authorization, Scope.TRADE), access.streams()
+    except ServiceUnavailable as fault:
+        raise NothingAccepted("the API keys could not be looked up") from fault
+
+
+def _quota_headers(allowance: Allowance | None) -> dict[str, str]:
+    """Return the header fields of draft-ietf-httpapi-ratelimit-headers-11, and Retry-After, which takes precedence."""
+    if allowance is None:
+        return {}
+    fields = {
+        "RateLimit-Policy": f'"owner";q={allowance.limit};w={WINDOW_SECONDS}',
+        "RateLimit": f'"owner";r={allowance.remaining};t={allowance.reset_seconds}',
+    }
+    return fields | ({"Retry-After": str(allowance.retry_seconds)} if allowance.retry_seconds else {})
 
 
 def _body(event: dict[str, Any]) -> bytes:

@@ -13,7 +13,9 @@ from uuid import UUID, uuid4
 
 import pytest
 from order_engine.adapters.aws import client
+from order_engine.adapters.keys import DynamoKeys
 from order_engine.bootstrap import Bootstrap, utc_now
+from order_engine.domain.access import ApiKey, StoredKey
 from order_engine.domain.record import OrderRecord
 from order_engine.entrypoints.handler import Handler
 from order_engine.observability import logger
@@ -24,7 +26,7 @@ from functions.notify import app as notify
 from functions.route_execute import app as route_execute
 from functions.submit import app as submit
 from functions.ws_connect import app as ws_connect
-from tests.integration.conftest import CHAIN, CLIENT_ORDER_IDS, CONNECTIONS, JOURNAL, SUBSCRIBER_PAGES
+from tests.integration.conftest import API_KEYS, CHAIN, CLIENT_ORDER_IDS, CONNECTIONS, JOURNAL, SUBSCRIBER_PAGES
 from tests.support.builders import LambdaContext, an_order, http_event, sqs_event
 from tests.support.database import Connections, Database, events_of, row_of
 from tests.support.local_aws import LocalGateway
@@ -51,6 +53,7 @@ class Deployment:
             "CHAIN_TABLE": CHAIN,
             "ORDERS_QUEUE_URL": self.queue_url,
             "NOTIFY_FUNCTION": "notify",
+            "ACCESS": "open",
             "MANAGEMENT_ENDPOINT": gateway.url,
             "STREAM_URL": "wss://stream.example.com/live",
             "VENUE_QUOTE_LATENCY_MS": "0",
@@ -103,7 +106,10 @@ def test_an_order_is_journaled_queued_and_accepted_with_its_stream_url(deploymen
     response = deployment.invoke(submit.handler, "submit")
 
     order_id = response["body"]["orderId"]
-    assert (response["statusCode"], response["headers"]) == (202, {"Content-Type": "application/json"})
+    assert (response["statusCode"], response["headers"]) == (
+        202,
+        {"Content-Type": "application/json", "Referrer-Policy": "no-referrer"},
+    )
     created_at = deployment.read(UUID(order_id)).order.created_at
     assert response["body"] == {
         "orderId": order_id,
@@ -112,6 +118,27 @@ def test_an_order_is_journaled_queued_and_accepted_with_its_stream_url(deploymen
         "streamUrl": f"wss://stream.example.com/live?orderId={order_id}",
     }
     assert deployment.messages() == [json.dumps({"orderId": order_id})]
+
+
+def test_an_owner_is_told_of_its_quota_and_of_its_end(deployment: Deployment, dynamodb: Any) -> None:
+    settings = {**deployment.environment, "ACCESS": "keys", "API_KEYS_TABLE": API_KEYS, "OWNER_ORDERS_PER_MINUTE": "1"}
+    deployment.parts = Bootstrap(Settings(settings))
+    key = ApiKey.draw()
+    DynamoKeys(dynamodb, API_KEYS).create(StoredKey.of(key, f"owner-{uuid4()}", ["trade"], utc_now(), "somebody"))
+    event = event_in("submit")
+    event["headers"]["authorization"] = f"Bearer {key.text}"
+
+    first, second = (deployment.invoke(submit.handler, event) for _ in range(2))
+
+    policy = {"RateLimit-Policy": '"owner";q=1;w=60'}
+    assert first["statusCode"] == 202
+    assert {name: first["headers"].get(name) for name in policy} == policy
+    assert first["headers"]["RateLimit"] == '"owner";r=0;t=60'
+    assert "&token=" in first["body"]["streamUrl"]
+    assert (second["statusCode"], second["body"]["code"]) == (429, "TOO_MANY_REQUESTS")
+    assert {name: second["headers"].get(name) for name in policy} == policy
+    assert 55 <= int(second["headers"]["Retry-After"]) <= 60
+    assert len(deployment.messages()) == 1
 
 
 def test_a_repeated_order_gets_the_same_response_with_the_present_status(deployment: Deployment) -> None:

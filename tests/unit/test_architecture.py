@@ -107,11 +107,12 @@ def test_no_module_is_long() -> None:
 def loaded_by(code: str) -> set[str]:
     """The modules that code loads in a process of its own; the engine's without the package's name."""
     script = f"import json, sys; before = set(sys.modules); {code}; print(json.dumps([*set(sys.modules) - before]))"
-    tables = ("JOURNAL", "CLIENT_ORDER_IDS", "CONNECTIONS", "SUBSCRIBER_PAGES", "CHAIN")
+    tables = ("JOURNAL", "CLIENT_ORDER_IDS", "CONNECTIONS", "SUBSCRIBER_PAGES", "CHAIN", "API_KEYS")
     settings = [*(f"{table}_TABLE" for table in tables), "ORDERS_QUEUE_URL", "NOTIFY_FUNCTION", "STREAM_URL"]
     environment = {
         **os.environ,
         **dict.fromkeys([*settings, "MANAGEMENT_ENDPOINT", "DATABASE_URL"], "http://localhost"),
+        "ACCESS": "keys",
         "AWS_DEFAULT_REGION": "eu-central-1",
         "PYTHONPATH": f"{ROOT}:{LAYER}",
         "PYTHONWARNINGS": "error",
@@ -123,7 +124,9 @@ def loaded_by(code: str) -> set[str]:
 
 @pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - {"functions.migrate"}))
 def test_a_function_loads_only_what_it_uses(name: str) -> None:
-    used = {one for one in of_the_engine(FUNCTIONS[name]) if head(one) == "use_cases"}
+    imported = of_the_engine(FUNCTIONS[name])
+    entrypoints = {other for one in imported if head(one) == "entrypoints" for other in of_the_engine(ENGINE[one])}
+    used = {one for one in imported | entrypoints if head(one) == "use_cases"}
     used |= {other for one in used for other in of_the_engine(ENGINE[one]) if head(other) == "use_cases"}
 
     loaded = loaded_by(f"import {name}.app as app; app.handler.use_case")

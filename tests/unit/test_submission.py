@@ -4,6 +4,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from order_engine.domain.access import PUBLIC
 from order_engine.domain.errors import AcceptanceUnknown, ClientOrderIdReused, NothingAccepted, RequestRefused
 from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.order import Order, OrderTerms
@@ -30,7 +31,7 @@ class Door:
     def accept(self, key: str | None = None, amount_in: str = "10") -> OrderRecord:
         asked = an_order(client_order_id=key, amount_in=Decimal(amount_in))
         terms = OrderTerms.model_validate(asked.model_dump(exclude={"order_id", "created_at"}))
-        return self.platform.submission().submit(terms)
+        return self.platform.submission().submit(terms, PUBLIC)
 
     @property
     def queued(self) -> list[UUID]:

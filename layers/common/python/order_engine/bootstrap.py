@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from order_engine.adapters.aws import client, service_errors
 from order_engine.adapters.journal.journal import DynamoJournal
-from order_engine.settings import Settings
+from order_engine.settings import MissingSetting, Settings
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-    from order_engine.ports import Clock, NotifyRequests, OrderQueue, Sockets, Subscribers
+    from order_engine.ports import Clock, NotifyRequests, OrderQueue, Quotas, Sockets, Subscribers
+    from order_engine.use_cases.access import Access
     from order_engine.use_cases.execute import Executor
     from order_engine.use_cases.notify import Notifier
     from order_engine.use_cases.submit import Submission
@@ -37,11 +38,26 @@ class Bootstrap:
 
     # --- use cases ----------------------------------------------------------------------------------------------------
 
+    def access(self) -> "Access":
+        """Build the door of submit and ws_connect."""
+        from order_engine.adapters.keys import DynamoKeys
+        from order_engine.use_cases.access import Access
+
+        given = self.settings
+        match given.text("ACCESS"):
+            case "open":
+                return Access(None)
+            case "keys":
+                return Access(DynamoKeys(self.dynamodb, given.text("API_KEYS_TABLE")))
+            case other:
+                raise MissingSetting(f"ACCESS must be keys or open, not {other!r}")
+
     def submission(self) -> "Submission":
         """Build the use case of submit."""
         from order_engine.use_cases.submit import Submission
 
-        return Submission(self.journal, self.order_queue, self.now, self.settings.text("STREAM_URL"))
+        given = self.settings
+        return Submission(self.journal, self.order_queue, self.now, given.text("STREAM_URL"), self.quotas)
 
     def subscription(self) -> "Subscription":
         """Build the use case of ws_connect."""
@@ -105,6 +121,17 @@ class Bootstrap:
         tables = given.text("JOURNAL_TABLE"), given.text("CLIENT_ORDER_IDS_TABLE")
         lease = timedelta(seconds=given.number("LEASE_SECONDS", 25))
         return DynamoJournal(self.dynamodb, *tables, self.now, lease)
+
+    @cached_property
+    def quotas(self) -> "Quotas | None":
+        """How many orders each owner may place; None without a limit, and where there are no owners."""
+        from order_engine.adapters.quotas import DynamoQuotas
+        from order_engine.domain.quota import Quota
+
+        most = int(self.settings.number("OWNER_ORDERS_PER_MINUTE", 0))
+        if not most or self.settings.text("ACCESS") == "open":
+            return None
+        return DynamoQuotas(self.dynamodb, self.settings.text("API_KEYS_TABLE"), Quota(most), self.now)
 
     @cached_property
     def subscribers(self) -> "Subscribers":

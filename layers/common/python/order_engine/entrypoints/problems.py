@@ -9,11 +9,14 @@ from order_engine.domain.errors import RequestRefused
 
 _STATUS = {
     "INVALID_JSON": HTTPStatus.BAD_REQUEST,
+    "UNAUTHORIZED": HTTPStatus.UNAUTHORIZED,
+    "MISSING_SCOPE": HTTPStatus.FORBIDDEN,
     "UNKNOWN_ORDER": HTTPStatus.NOT_FOUND,
     "CLIENT_ORDER_ID_REUSED": HTTPStatus.CONFLICT,
     "BODY_TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "INVALID_FIELD": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "TOO_MANY_REQUESTS": HTTPStatus.TOO_MANY_REQUESTS,
     "TOO_MANY_SUBSCRIBERS": HTTPStatus.TOO_MANY_REQUESTS,
     "NOTHING_ACCEPTED": HTTPStatus.SERVICE_UNAVAILABLE,
     "ACCEPTANCE_UNKNOWN": HTTPStatus.SERVICE_UNAVAILABLE,
@@ -40,10 +43,11 @@ def problem_response(
         "detail": str(refusal),
         "code": refusal.code,
     }
+    challenge = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else {}
     if refusal.errors:
         problem["errors"] = [{"field": error.field, "message": error.message} for error in refusal.errors]
     return {
         "statusCode": int(status),
-        "headers": {"Content-Type": "application/problem+json", **(headers or {})},
+        "headers": {"Content-Type": "application/problem+json", **challenge, **(headers or {})},
         "body": json.dumps(problem),
     }

@@ -40,7 +40,7 @@ from order_engine.domain.steps import (
     Send,
     StillOwed,
 )
-from order_engine.observability import count, count_by, count_outcome, logger
+from order_engine.observability import count, count_by, count_outcome, log_owner, logger
 from order_engine.ports import Claim, Clock, History, Journal, OrderQueue
 from order_engine.use_cases.publish import Publisher
 from order_engine.use_cases.venue_calls import ATTEMPT, VenueCalls
@@ -109,6 +109,7 @@ class Executor:
         except OrderClosed:
             logger.info("order is closed already")
             return Outcome.DONE
+        log_owner(claim.record.order.owner)
         if claim.interrupted:
             # Its holder may have died between appending the last event and posting it.
             count("OrdersResumed")

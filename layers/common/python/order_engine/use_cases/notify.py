@@ -11,7 +11,7 @@ from order_engine.domain.errors import ServiceUnavailable, SocketGone, SocketUnr
 from order_engine.domain.events import StatusEvent
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.subscriber import CONNECTING, Subscriber
-from order_engine.observability import logger
+from order_engine.observability import log_owner, logger
 from order_engine.ports import Clock, Journal, Sockets, Subscribers
 
 # How long a socket that is throttled or hangs is retried; Lambda repeats the invocation after a minute.
@@ -52,6 +52,7 @@ class Notifier:
         generation, sent_through = 0, 0
         while True:
             record = self.journal.read(wanted.order_id)
+            log_owner(record.order.owner)
             subscriber = self._stored(wanted, record)
             if subscriber is None or subscriber.live_after is not None:
                 return

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import uuid4
 
+from order_engine.domain.access import StreamSecrets
 from order_engine.domain.amounts import to_wire
-from order_engine.domain.errors import AcceptanceUnknown, NothingAccepted, ServiceUnavailable
+from order_engine.domain.errors import AcceptanceUnknown, NothingAccepted, ServiceUnavailable, TooManyRequests
 from order_engine.domain.order import Order, OrderTerms
+from order_engine.domain.quota import Allowance
 from order_engine.domain.record import OrderRecord
 from order_engine.observability import count, log_context, logger
-from order_engine.ports import Clock, Journal, OrderQueue
+from order_engine.ports import Clock, Journal, OrderQueue, Quotas
 
 # The fields that the first release had. A field added since is left out at its default: a request repeated after an
 # update must be equal to what the release before took.
@@ -32,34 +34,51 @@ def fingerprint_of(terms: OrderTerms) -> str:
 
 @dataclass(frozen=True)
 class Submission:
-    """The use case of `submit`. `stream_base` is the WebSocket's URL."""
+    """The use case of `submit`. `stream_base` is the WebSocket's URL; without `quotas` every owner may place as many
+    orders as it likes."""
 
     journal: Journal
     queue: OrderQueue
     now: Clock
     stream_base: str = ""
+    quotas: Quotas | None = None
 
-    def submit(self, terms: OrderTerms) -> OrderRecord:
-        """Accept an order: when this returns, it is journaled and queued, and will end in one final status.
+    def admit(self, owner: str) -> Allowance | None:
+        """Count an order of an owner, before it is submitted. Return what is left; None without a quota.
+
+        Raises TooManyRequests, and NothingAccepted if nobody could count."""
+        if self.quotas is None:
+            return None
+        try:
+            allowance = self.quotas.take(owner)
+        except ServiceUnavailable as fault:
+            raise NothingAccepted("the owner's quota could not be looked up") from fault
+        if allowance.retry_seconds:
+            raise TooManyRequests(allowance)
+        return allowance
+
+    def submit(self, terms: OrderTerms, owner: str) -> OrderRecord:
+        """Accept an owner's order: when this returns, it is journaled and queued, and will end in one final status.
 
         A request with a clientOrderId may be repeated: it returns the same order, with the status that it has by now,
         and queues it again (harmless) unless that is final.
         Raises ClientOrderIdReused if the key belongs to another body, NothingAccepted if the order is not executed and
         never will be, and AcceptanceUnknown if a service did not say what became of it.
         """
-        record = self._journaled(terms)
+        record = self._journaled(terms, owner)
         count("OrdersAccepted")
-        with log_context(record.order.order_id):
-            logger.info("order accepted", extra={"clientOrderId": record.order.client_order_id})
+        with log_context(record.order.order_id, owner):
+            logger.info("order accepted")
         return record
 
-    def stream_url(self, order: Order) -> str:
-        """Return where the order's statuses are streamed, ready to connect to."""
-        return f"{self.stream_base}?orderId={order.order_id}"
+    def stream_url(self, order: Order, streams: StreamSecrets | None = None) -> str:
+        """Return where the order's statuses are streamed, ready to connect to; with a token where one is needed."""
+        token = f"&token={streams.token(order.order_id)}" if streams else ""
+        return f"{self.stream_base}?orderId={order.order_id}{token}"
 
-    def _journaled(self, terms: OrderTerms) -> OrderRecord:
+    def _journaled(self, terms: OrderTerms, owner: str) -> OrderRecord:
         key = terms.client_order_id
-        order = Order(order_id=uuid4(), created_at=self.now(), **terms.model_dump())
+        order = Order(order_id=uuid4(), created_at=self.now(), owner=owner, **terms.model_dump())
         try:
             record = self.journal.create(OrderRecord.accepted(order), fingerprint_of(terms))
         except ServiceUnavailable as fault:

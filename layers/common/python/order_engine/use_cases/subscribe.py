@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from order_engine.domain.access import Caller
 from order_engine.domain.errors import RequestRefused, SocketGone, SocketUnreachable
 from order_engine.domain.subscriber import Subscriber
 from order_engine.observability import count, log_context, logger
@@ -19,14 +20,15 @@ class Subscription:
     notify_requests: NotifyRequests
     now: Clock
 
-    def join(self, connection_id: str, order_id: UUID, after: int = 0) -> None:
-        """Keep a new connection and have `notify` post every status after `after`.
+    def join(self, connection_id: str, order_id: UUID, after: int = 0, caller: Caller | None = None) -> None:
+        """Keep a new connection and have `notify` post every status after `after`. With `caller` the order must be its
+        owner's; another's is as unknown as none.
 
         Raises UnknownOrder and TooManySubscribers.
         """
-        with log_context(order_id):
+        with log_context(order_id, caller.owner if caller else None):
             subscriber = Subscriber(order_id, connection_id, self.now(), sent_through=after)
-            subscriber = self.subscribers.join(subscriber)
+            subscriber = self.subscribers.join(subscriber, caller)
             self.notify_requests.send(subscriber)
             count("SubscribersJoined")
             logger.info("subscriber joined", extra={"connectionId": connection_id, "after": after})
