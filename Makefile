@@ -12,7 +12,7 @@ ARCHITECTURE := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 TEMPLATES := template.yaml $(wildcard infrastructure/*.yaml)
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv-sam/bin/sam
 
-.PHONY: help run stop status order watch show psql invoke test bench chaos simulate formal lint validate build artifact sam-local sam-stack lock clean
+.PHONY: help run stop status order watch show psql keys invoke test bench chaos simulate formal lint validate build artifact sam-local sam-stack lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1 \2/p' $(MAKEFILE_LIST) | while read -r target text; \
@@ -37,8 +37,11 @@ watch: $(READY) ## show an order's statuses as they come; ORDER=<orderId>
 show: $(READY) ## an order's whole story; ORDER=<orderId>
 	@$(BIN)/python -m local show "$(ORDER)"
 
-psql: $(READY) ## psql on the order history; ARGS="-c 'SELECT * FROM orders'"
+psql: $(READY) ## psql on the order history; ARGS="-c 'TABLE orders'"
 	@$(BIN)/python -m local psql $(ARGS)
+
+keys: $(READY) ## API keys; ARGS="create --owner acme --scopes trade,read", "list", "revoke KEY_ID"; --stack NAME on AWS
+	@$(BIN)/python -m local keys $(ARGS)
 
 FUNCTION ?= submit
 EVENT ?= events/submit.json
@@ -65,10 +68,11 @@ lint: $(READY) ## ruff and strict mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-validate: .venv-sam/ready .venv-checkov/ready ## cfn-lint, SAM and checkov over the templates
+validate: $(READY) .venv-sam/ready .venv-checkov/ready ## cfn-lint, SAM and checkov over the templates; guided prompts
 	@$(SAM) validate --lint
 	@.venv-sam/bin/cfn-lint --append-rules cfn_lint_serverless.rules -- $(TEMPLATES)
 	@.venv-checkov/bin/checkov --file $(TEMPLATES) --framework cloudformation --skip-download --compact --quiet
+	@SAM=.venv-sam/bin/sam $(BIN)/python -m pytest --quiet tests/template/test_guided_deploy.py
 
 build: .venv-sam/ready ## sam build for this machine, into .aws-sam/build
 	@test -n "$(PYTHON313)" || { echo "sam build needs Python 3.13, the template's, and there is none here"; exit 1; }

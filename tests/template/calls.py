@@ -22,6 +22,8 @@ ADAPTERS = {
     "notify_requests": "LambdaNotifyRequests",
     "queue": "SqsOrderQueue",
     "chain": "MockChain",
+    "_keys": "DynamoKeys",
+    "quotas": "DynamoQuotas",
 }
 # The setting that an adapter's calls are about, by the attribute that holds it; "" for calls that name none.
 SETTINGS = {
@@ -31,6 +33,8 @@ SETTINGS = {
     ("DynamoSubscribers", "_pages_table"): "SUBSCRIBER_PAGES_TABLE",
     ("DynamoSubscribers", "_journal_table"): "JOURNAL_TABLE",
     ("MockChain", "_table"): "CHAIN_TABLE",
+    ("DynamoKeys", "_table"): "API_KEYS_TABLE",
+    ("DynamoQuotas", "_table"): "API_KEYS_TABLE",
     ("SqsOrderQueue", "_queue_url"): "ORDERS_QUEUE_URL",
     ("LambdaNotifyRequests", "_function"): "NOTIFY_FUNCTION",
     ("GatewaySockets", ""): "MANAGEMENT_ENDPOINT",
@@ -82,13 +86,16 @@ def _through_self(node: ast.AST) -> Iterator[tuple[str, str]]:
 
 def _built_for(function: str) -> set[str]:
     """The engine's classes that are built for a function: its handler names a method of `Bootstrap`
-    (`@entrypoint(Bootstrap.executor)`), and that method names them. Empty for a handler that names none."""
+    (`@entrypoint(Bootstrap.executor)`), and that method names them; a guarded one has the door as well. Empty for a
+    handler that names none."""
     handler = ast.parse((ROOT / "functions" / function / "app.py").read_text())
     methods = {
         node.attr
         for node in ast.walk(handler)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Bootstrap"
     }
+    if any(isinstance(node, ast.Name) and node.id == "guarded" for node in ast.walk(handler)):
+        methods.add("access")
     return {
         node.id
         for method in methods

@@ -48,6 +48,7 @@ def run(folder: str, code: str) -> subprocess.CompletedProcess[str]:
     given = {key: "x" for key in variables(name) if not key.startswith(("VENUE", "RETRY", "ORDER_"))}
     environment = given | {
         "LEASE_SECONDS": "25",
+        "ACCESS": "keys",
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:9/nowhere",
         "MANAGEMENT_ENDPOINT": "http://127.0.0.1:9",
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
