@@ -14,6 +14,8 @@ Arguments = argparse.Namespace
 def main() -> int:
     """The exit code: of `order`, 0 if it was confirmed; of the stack, 0 if it was stopped by Ctrl-C or SIGTERM."""
     interrupt_once()
+    if sys.stdout is None or sys.stderr is None:  # closed by whoever started us, who does not want to know
+        return 1
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # where the terminal knows only ASCII
     parser = _parser()
@@ -27,6 +29,8 @@ def main() -> int:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
+        if arguments.do in (_run, _sam):
+            sys.stdout.write("stopped\n")
         return 0 if arguments.do in (_run, _sam) else 130
 
 
@@ -55,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     invoking = command(_invoke, "invoke", "invoke a function in this process, on the running system")
     invoking.add_argument("function", help="the function's folder, such as submit")
     invoking.add_argument("event", help="a JSON file, such as events/submit.json")
+    keys = command(_keys, "keys", "create, list or revoke API keys, or rotate the secret of the streams' tokens")
+    keys.add_argument("action", choices=("create", "list", "revoke", "rotate-streams"))
+    keys.add_argument("key_id", nargs="?", default="", help="of the key to revoke")
+    keys.add_argument("--owner", default="", help="of the key to create: a-z, 0-9 and -")
+    keys.add_argument("--scopes", default="trade,read", help="of the key to create: trade,read")
+    keys.add_argument("--stack", help="name of a stack on AWS; without it, the one that `make run` runs")
     command(_sam, "sam", "run the system for the containers of `sam local`, which need `make build` first")
     return parser
 
@@ -108,6 +118,12 @@ def _invoke(arguments: Arguments) -> int:
     from local.invoke import invoke
 
     return invoke(arguments.function, arguments.event)
+
+
+def _keys(arguments: Arguments) -> int:
+    from local.keys import work_with_keys
+
+    return work_with_keys(arguments.action, arguments.stack, arguments.owner, arguments.scopes, arguments.key_id)
 
 
 def _sam(_arguments: Arguments) -> NoReturn:

@@ -17,13 +17,13 @@ _FINAL = frozenset({"confirmed", "failed"})
 Message = dict[str, Any]
 
 
-def submit(http_base: str, payload: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Message:
-    """Send an order and return the body of the 202. Decimals in the payload become strings.
+def submit(http_base: str, payload: Mapping[str, object], key: str | None = None) -> Message:
+    """Send an order, with an API key where one is needed, and return the body of the 202. Decimals become strings.
 
     Raises OrderRefused with the problem document for any other response, httpx.TransportError if there is none.
     """
     content = json.dumps(payload, default=str)
-    headers = {"content-type": "application/json", **(headers or {})}
+    headers = {"content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {})}
     with httpx.Client(trust_env=False, timeout=30) as http:
         response = http.post(http_base + PATH, content=content, headers=headers)
     if response.status_code != httpx.codes.ACCEPTED:
@@ -31,13 +31,15 @@ def submit(http_base: str, payload: Mapping[str, object], headers: Mapping[str, 
     return _parse(response.text)
 
 
-def follow(websocket_url: str, after: int | None = None) -> Iterator[Message]:
-    """Yields an order's statuses, with numbers above `after`, as they arrive; ends after the final one.
+def follow(websocket_url: str, after: int | None = None, key: str | None = None) -> Iterator[Message]:
+    """Yields an order's statuses, with numbers above `after`, as they arrive; ends after the final one. The `key` is of
+    use where the URL has no token.
 
     Raises websockets.exceptions.InvalidStatus if the subscription is refused, ConnectionClosed if it breaks.
     """
     url = websocket_url if after is None else f"{websocket_url}&after={after}"
-    with connect(url, proxy=None) as socket:
+    headers = {"Authorization": f"Bearer {key}"} if key and "token=" not in url else {}
+    with connect(url, proxy=None, additional_headers=headers) as socket:
         status = None
         while status not in _FINAL:
             message = _parse(socket.recv())

@@ -1,6 +1,8 @@
 """Sends one order to the running stack, or watches one, and shows what becomes of it."""
 
 import json
+from contextlib import suppress
+from uuid import UUID
 
 import httpx
 from rich.console import Console
@@ -32,20 +34,32 @@ def watch(order: str, as_json: bool) -> int:
 
     Return 0 if it was confirmed, 1 if not. Raises LocalStackError if the socket is refused or breaks.
     """
-    url = order if "://" in order else running().websocket.replace("{orderId}", order)
+    stack = running()
+    url = order if "://" in order else stack.websocket.replace("{orderId}", str(parse_order_id(order)))
     console = Console()
     try:
         if not as_json:
-            return _exit_code(show_life(follow(url), f"order {order}", console))
+            return _exit_code(show_life(follow(url, key=stack.key), f"order {order}", console))
         message: Message = {}
-        for message in follow(url):
+        for message in follow(url, key=stack.key):
             console.print(json.dumps(message, default=str), highlight=False, markup=False, soft_wrap=True)
         return _exit_code(message)
     except InvalidStatus as refusal:
-        said = bytes(refusal.response.body or b"").decode() or refusal.response.reason_phrase
+        said = refusal.response.reason_phrase
+        with suppress(ValueError, KeyError, TypeError):
+            said = json.loads(refusal.response.body or b"")["detail"]
         raise LocalStackError(f"the socket is refused ({refusal.response.status_code}): {said}") from refusal
     except (WebSocketException, OSError) as error:
         raise LocalStackError(f"the socket at {url} does not respond: {error or type(error)}") from error
+
+
+def parse_order_id(text: str) -> UUID:
+    """Raises LocalStackError if it is none."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        given = f", and {text!r} is none" if text else ""
+        raise LocalStackError(f"give an orderId (with make: ORDER=<orderId>){given}") from error
 
 
 def place(endpoints: Endpoints, token_in: str, token_out: str, amount: str, console: Console) -> Message:
@@ -54,7 +68,9 @@ def place(endpoints: Endpoints, token_in: str, token_out: str, amount: str, cons
     Raises OrderRefused, and LocalStackError if the stack does not respond.
     """
     try:
-        accepted = submit(endpoints.http, {"tokenIn": token_in, "tokenOut": token_out, "amountIn": amount})
+        accepted = submit(
+            endpoints.http, {"tokenIn": token_in, "tokenOut": token_out, "amountIn": amount}, endpoints.key
+        )
         title = f"order {accepted['orderId']}: {amount} {token_in} for {token_out}"
         return show_life(follow(accepted["streamUrl"]), title, console)
     except (httpx.TransportError, WebSocketException, OSError) as error:

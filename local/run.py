@@ -48,7 +48,7 @@ def run(quiet: bool) -> NoReturn:
         if echo:
             console.print("Errors, and orders that end, are shown here; QUIET=1: not.", highlight=False)
             echo.besides = order_id or ""
-        stack.gateway.wait_until_ended()
+        stack.wait_until_ended()
         raise LocalStackError(f"MiniStack ended by itself; {stack.log} may say why")
 
 
@@ -65,22 +65,24 @@ def _show_sample(stack: LocalStack, console: Console) -> str | None:
 
 def _print_usage(stack: LocalStack, order_id: str | None, keep: bool, console: Console) -> None:
     body = json.dumps(dict(zip(("tokenIn", "tokenOut", "amountIn"), _SAMPLE, strict=True)))
-    websocket = stack.endpoints.websocket.replace("{orderId}", order_id or "ORDER_ID")
+    url = f"{stack.endpoints.http}{PATH}"
+    authorization = f"-H @{_from_here(stack.authorization)} " if stack.endpoints.key else ""
     hint = "" if order_id else ", with the orderId that the answer to your order has"
-    kept = "keeps the order history, and drops the rest" if keep else "drops all orders (KEEP=1: not the history)"
+    kept = "keeps the order history, and drops the rest" if keep else "drops all orders; KEEP=1 keeps the history"
     for line in (
         "",
-        f"HTTP       {stack.endpoints.http}{PATH}",
+        f"HTTP       {url}",
         f"WebSocket  {stack.endpoints.websocket}",
-        f"PostgreSQL {stack.postgres.url_to_show}, without its password: make psql",
+        f"PostgreSQL {stack.postgres.url_to_show} (make psql)",
         f"log        {_from_here(stack.log)}",
         "",
         "Send an order:",
-        f"  curl -sS '{stack.endpoints.http}{PATH}' -H 'Content-Type: application/json' -d '{body}'",
+        f"  curl -sS -w '\\n' '{url}' {authorization}-H 'Content-Type: application/json' -d '{body}'",
         f"Watch one{hint}:",
-        f"  {_from_here(Path(sys.executable))} -m local watch --json '{websocket}'",
+        f"  {_from_here(Path(sys.executable))} -m local watch --json {order_id or 'ORDER_ID'}",
         "",
-        f"Serving (process {os.getpid()}); Ctrl-C stops it and {kept}.",
+        f"Serving (process {os.getpid()}). Ctrl-C stops it.",
+        f"That {kept}.",
     ):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 

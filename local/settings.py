@@ -18,6 +18,7 @@ _DEFAULT_PORT = 4566
 _HIGHEST_PORT = 65535
 # Environment variable: parameter of the template.
 _PARAMETERS = {
+    "ACCESS": "Access",
     "VENUE_QUOTE_LATENCY_MS": "VenueQuoteLatencyMs",
     "VENUE_SWAP_LATENCY_MS": "VenueSwapLatencyMs",
     "VENUE_ERROR_RATE": "VenueErrorRate",
@@ -81,7 +82,7 @@ def _wanted(value: str, parameter: dict[str, Any]) -> str | None:
         return None
     least, most = parameter.get("MinValue"), parameter.get("MaxValue")
     with suppress(InvalidOperation):
-        number = Decimal(value)
+        number = Decimal(value) if value.isascii() else Decimal("NaN")
         if number.is_finite() and (least is None or number >= least) and (most is None or number <= most):
             return None
     return f"a number from {least} to {most}" if most is not None else f"a number, {least} or more"

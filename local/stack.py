@@ -5,14 +5,18 @@ import json
 import os
 import resource
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from order_engine import migrations
+from order_engine.adapters.keys import DynamoKeys
+from order_engine.domain.access import ApiKey, Scope, StoredKey
 
 from local import processes
 from local.deploy import Outputs, deploy, function_folders
@@ -26,6 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".local"
 ENDPOINTS = "endpoints.json"  # in the state folder
 _PID = "pid"
+_POLL_SECONDS = 0.2
+_FIRST_OWNER = "local"
 # How many of a function run at once, if not one. Two cores have no use for more; route_execute's number is the
 # template's reserved concurrency, and notify spends its time waiting.
 _WORKERS = {"SubmitFunction": 2, "RouteExecuteFunction": 10, "NotifyFunction": 8}
@@ -41,7 +47,7 @@ class Endpoints:
 
     `http`: /api/orders/execute is appended to it; `websocket`: has a literal {orderId} in it; `database`: PostgreSQL,
     with its password; `pid`: the process that serves; `aws`: environment variables for AWS' SDKs and CLI; `outputs`:
-    the names of tables, queues and functions, by the template's outputs.
+    the names of tables, queues and functions, by the template's outputs; `key`: an API key, where one is needed.
     """
 
     http: str
@@ -50,6 +56,7 @@ class Endpoints:
     pid: int
     aws: dict[str, str]
     outputs: Outputs
+    key: str | None = None
 
 
 def running() -> Endpoints:
@@ -98,6 +105,7 @@ class LocalStack:
         keep: bool = False,
     ) -> None:
         self.log = state / "stack.log"
+        self.authorization = state / "authorization"
         self.outputs: Outputs = {}
         self.gateway = Gateway(port, state / "gateway", self.log)
         self.postgres = EmbeddedPostgres(state / "postgres", self.log, durable=keep)
@@ -106,6 +114,7 @@ class LocalStack:
         self._progress = progress
         self._reload = reload
         self._keep = keep
+        self._key: str | None = None
         self._cleanup = ExitStack()
 
     def __enter__(self) -> Self:
@@ -127,6 +136,7 @@ class LocalStack:
             pid=os.getpid(),
             aws={**self.gateway.credentials, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": self.gateway.url},
             outputs=self.outputs,
+            key=self._key,
         )
 
     def start(self) -> None:
@@ -144,6 +154,15 @@ class LocalStack:
         """Ends every process and deletes what they wrote, but for the log. Signals wait until that is done."""
         with held_back():
             self._cleanup.close()
+
+    def wait_until_ended(self) -> None:
+        """Blocks for as long as MiniStack runs. Says so if PostgreSQL ends before."""
+        said = False
+        while not self.gateway.has_ended:
+            if self.postgres.has_ended and not said:
+                said = True
+                self._progress("PostgreSQL has ended by itself: orders go on, and their rows are owed until a restart")
+            time.sleep(_POLL_SECONDS)
 
     def _start(self) -> None:
         _allow_many_sockets()
@@ -164,8 +183,9 @@ class LocalStack:
         self._progress(f"PostgreSQL is up, {len(applied)} migration(s) applied")
         self.gateway.wait_until_ready()
         self._progress("MiniStack is up, deploying template.yaml")
-        parameters = {"LocalGateway": self.gateway.address, "DatabaseUrl": self.postgres.url, **self._parameters}
-        self.outputs = deploy(self.gateway, ROOT / "template.yaml", parameters)
+        ours = {"LocalGateway": self.gateway.address, "DatabaseUrl": self.postgres.url}
+        ours |= {"Access": "open", "OrdersPerMinute": "0"}  # one machine has limits enough
+        self.outputs = deploy(self.gateway, ROOT / "template.yaml", {**ours, **self._parameters})
         self._progress("deployed, warming up the functions")
         hosts = FunctionHosts(self.gateway, ROOT, self.log, self._reload)
         self._cleanup.callback(hosts.stop)
@@ -180,6 +200,8 @@ class LocalStack:
             FunctionName=self.outputs["SubmitFunctionName"], ReservedConcurrentExecutions=_MOST_POSTS
         )
         self.gateway.open(self.outputs["HttpApiId"], self.outputs["WebSocketApiId"])
+        if self._parameters.get("Access") == "keys":
+            self._key = self._create_key()
         self._publish()
         self._progress("ready")
 
@@ -204,6 +226,16 @@ class LocalStack:
         shutil.rmtree(self._state / "gateway", ignore_errors=True)
         (self._state / ENDPOINTS).unlink(missing_ok=True)
         self.log.write_bytes(b"")
+
+    def _create_key(self) -> str:
+        """Creates the first API key, with both scopes. Returns it, and writes it to a file as a header for curl."""
+        key = ApiKey.draw()
+        stored = StoredKey.of(key, _FIRST_OWNER, Scope, datetime.now(UTC), "make run")
+        DynamoKeys(self.gateway.client("dynamodb"), self.outputs["ApiKeysTableName"]).create(stored)
+        self._cleanup.callback(self.authorization.unlink, missing_ok=True)
+        self.authorization.touch(mode=0o600)
+        self.authorization.write_text(f"Authorization: Bearer {key.text}\n")
+        return key.text
 
     def _publish(self) -> None:
         """Writes the endpoints to a file, which is there for as long as the stack serves, and is never seen half."""

@@ -95,6 +95,7 @@ def test_postgresql_holds_exactly_what_the_client_saw(system: System, life: list
 
     assert str(row.pop("order_id")) == confirmed["orderId"]
     assert row == {
+        "owner": "public",
         "client_order_id": "followed, 1",
         "order_type": "market",
         "token_in": "SOL",

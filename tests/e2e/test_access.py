@@ -1,0 +1,210 @@
+"""Who gets in: every route and every action of the socket, with every kind of credential, with keys and without."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import httpx
+import pytest
+from order_engine.domain.access import ApiKey
+from samtranslator.yaml_helper import yaml_parse
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from local.keys import Deployment
+from local.stack import ROOT, LocalStack
+from tests.e2e.conftest import QUICK
+from tests.e2e.system import FIVE, PATIENCE_SECONDS, System, Watcher, an_order, statuses, wait_for
+
+CREDENTIALS = (
+    "none",
+    "malformed",
+    "unknown",
+    "wrong secret",
+    "revoked",
+    "without the scope",
+    "another owner's",
+    "right",
+)
+# What is answered with keys, by route: a status of HTTP, or of the handshake (101: the socket is open).
+REFUSED = dict.fromkeys(("none", "malformed", "unknown", "wrong secret", "revoked"), 401)
+POSTED = {**REFUSED, "without the scope": 403, "another owner's": 202, "right": 202}
+WATCHED = {**REFUSED, "without the scope": 403, "another owner's": 404, "right": 101}
+MATRIX = {"POST /api/orders/execute": POSTED, "$connect": WATCHED}
+# Only on a socket that is open already, whose handshake was judged; a revoked key's is closed.
+ON_THE_SOCKET = {"$default", "$disconnect"}
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """A system with keys; `operator` makes and revokes them. Both are of owners of their own."""
+
+    system: System
+    operator: Deployment
+
+    def bearer(self, credential: str, scope: str, owner: str = "mine") -> str | None:
+        """An Authorization header with a kind of credential, for what needs the scope."""
+        key = self.operator.create(owner if credential != "another owner's" else "yours", [scope])
+        match credential:
+            case "none":
+                return None
+            case "malformed":
+                return f"Bearer {key.text[:-1]}"
+            case "unknown":
+                return f"Bearer {ApiKey.draw().text}"
+            case "wrong secret":
+                return f"Bearer {ApiKey(key.key_id, ApiKey.draw().secret).text}"
+            case "revoked":
+                self.operator.revoke(key.key_id)
+            case "without the scope":
+                return f"Bearer {self.operator.create(owner, ['read' if scope == 'trade' else 'trade']).text}"
+        return f"Bearer {key.text}"
+
+    def post(self, authorization: str | None, **changes: object) -> httpx.Response:
+        headers = {"authorization": authorization} if authorization else {}
+        return self.system.post(json.dumps(an_order(**changes)).encode(), **headers)
+
+    def placed(self, owner: str = "mine", **changes: object) -> dict[str, str]:
+        """The body of the 202 to an owner's order."""
+        response = self.post(self.bearer("right", "trade", owner), **changes)
+        assert response.status_code == 202, response.text
+        body: dict[str, str] = response.json()
+        return body
+
+    def open(self, query: str, authorization: str | None = None) -> ClientConnection:
+        headers = {"Authorization": authorization} if authorization else {}
+        url = self.system.stack.outputs["WebSocketUrl"] + query
+        return connect(url, proxy=None, additional_headers=headers, open_timeout=PATIENCE_SECONDS)
+
+    def handshake(self, query: str, authorization: str | None = None) -> int:
+        try:
+            with self.open(query, authorization):
+                return 101
+        except InvalidStatus as refusal:
+            return refusal.response.status_code
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    with (
+        LocalStack(tmp_path_factory.mktemp("keyed"), port=0, parameters={**QUICK, "Access": "keys"}) as stack,
+        httpx.Client(trust_env=False, timeout=PATIENCE_SECONDS) as http,
+    ):
+        system = System(stack, http)
+        yield Keyed(system, Deployment.of(stack.endpoints))
+        assert_nothing_secret_was_logged(stack)
+
+
+def assert_nothing_secret_was_logged(stack: LocalStack) -> None:
+    """Neither keys nor tokens stand in what the stack wrote, nor anything that looks like them."""
+    log = stack.log.read_text(errors="replace")
+    assert "order accepted" in log
+    assert "oe_" not in log
+    assert "token=" not in log
+
+
+def test_every_route_is_in_the_matrix() -> None:
+    resources = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+    events = [one for resource in resources.values() for one in resource["Properties"].get("Events", {}).values()]
+    http = {f"{one['Properties']['Method']} {one['Properties']['Path']}" for one in events if one["Type"] == "HttpApi"}
+    sockets = {*resources["WebSocketApi"]["Properties"]["Routes"]}
+
+    assert http | sockets == {*MATRIX} | ON_THE_SOCKET
+    assert all(tuple(answers) == CREDENTIALS for answers in MATRIX.values())
+
+
+@pytest.mark.parametrize(("route", "credential"), [*product(MATRIX, CREDENTIALS)])
+def test_with_keys(keyed: Keyed, route: str, credential: str) -> None:
+    if route == "$connect":
+        query = f"?orderId={keyed.placed()['orderId']}"
+        answered = keyed.handshake(query, keyed.bearer(credential, "read"))
+    else:
+        response = keyed.post(keyed.bearer(credential, "trade"))
+        answered = response.status_code
+        if answered == 401:
+            assert response.headers["www-authenticate"] == "Bearer"
+
+    assert answered == MATRIX[route][credential]
+
+
+@pytest.mark.parametrize(("route", "authorization"), [*product(MATRIX, (None, "Bearer nonsense"))])
+def test_open(system: System, route: str, authorization: str | None) -> None:
+    """Nobody is asked, and everything is the public's."""
+    headers = {"authorization": authorization} if authorization else {}
+    response = system.post(json.dumps(an_order()).encode(), **headers)
+    assert response.status_code == 202
+    order = response.json()
+    if route == "$connect":
+        assert "token" not in order["streamUrl"]
+        assert statuses(system.follow(order["orderId"])) == FIVE
+    assert system.row_of(order["orderId"])["owner"] == "public"
+
+
+def test_a_stream_is_opened_by_its_own_token_alone(keyed: Keyed) -> None:
+    mine, other = keyed.placed(), keyed.placed()
+    token, others = (order["streamUrl"].partition("token=")[2] for order in (mine, other))
+    query = f"?orderId={mine['orderId']}"
+
+    with connect(mine["streamUrl"], proxy=None) as socket:
+        assert statuses(Watcher(socket).to_the_end()) == FIVE
+    refused = [keyed.handshake(f"{query}&token={wrong}") for wrong in (others, "", token[:-1], "x" * 500)]
+
+    assert refused == [401] * 4
+    assert len(token) == 22
+
+
+def test_a_repeated_request_gets_the_same_token(keyed: Keyed) -> None:
+    authorization = keyed.bearer("right", "trade")
+    answers = [keyed.post(authorization, clientOrderId="twice").json() for _ in range(2)]
+
+    assert answers[0]["streamUrl"] == answers[1]["streamUrl"]
+
+
+def test_owners_with_the_same_client_order_id_have_nothing_to_do_with_each_other(keyed: Keyed) -> None:
+    asked = {"clientOrderId": "the same", "amountIn": "3"}
+    mine, yours = keyed.placed("mine", **asked), keyed.placed("yours", **{**asked, "amountIn": "4"})
+
+    assert mine["orderId"] != yours["orderId"]
+    assert [keyed.system.row_of(order["orderId"])["owner"] for order in (mine, yours)] == ["mine", "yours"]
+
+
+def test_revoking_a_key_closes_the_sockets_that_it_opened(keyed: Keyed) -> None:
+    keyed.system.consume("route_execute", False)  # an order that stays pending
+    try:
+        order_id = keyed.placed()["orderId"]
+        key = keyed.operator.create("mine", ["read"])
+        with (
+            keyed.open(f"?orderId={order_id}", f"Bearer {key.text}") as closed,
+            keyed.open(f"?orderId={order_id}", keyed.bearer("right", "read")) as kept,
+        ):
+            assert [Watcher(socket).next()["status"] for socket in (closed, kept)] == ["pending"] * 2
+            wait_for(lambda: len(keyed.system.connections(order_id)) == 2, "both connections are kept")
+
+            assert keyed.operator.revoke(key.key_id) == 1
+
+            with pytest.raises(ConnectionClosed):
+                closed.recv(timeout=PATIENCE_SECONDS)
+            assert Watcher(kept).up_to_pong() == []
+    finally:
+        keyed.system.consume("route_execute", True)
+
+
+def test_keys_where_they_do_not_belong_are_in_no_log(keyed: Keyed) -> None:
+    """The fixture looks for them when everything has been done."""
+    key = keyed.operator.create("mine", ["trade", "read"]).text
+    good = f"Bearer {key}"
+    body = json.dumps(an_order()).encode()
+
+    keyed.system.post(body, authorization=good, content_type=key)
+    keyed.system.post(json.dumps({key: key, **an_order()}).encode(), authorization=good)
+    keyed.system.post(json.dumps(an_order(tokenIn=key)).encode(), authorization=good)
+    keyed.system.post(body + key.encode(), authorization=good)
+    keyed.post(good, clientOrderId=key)
+    keyed.system.post(body, authorization=good, idempotency_key=key)
+    keyed.handshake(f"?orderId={key}", good)
+    keyed.handshake(f"?orderId={keyed.placed()['orderId']}&token={key}&after={key}")
+    with keyed.open(f"?orderId={keyed.placed()['orderId']}", good) as socket:
+        socket.send(key)
+        socket.send(json.dumps({"action": key, "after": key}))
+        assert [message.get("type") for message in Watcher(socket).until("error")][-1] == "error"
