@@ -77,7 +77,7 @@ def status() -> int:
         "process": stack.pid,
         "HTTP": stack.http + PATH,
         "WebSocket": stack.websocket,
-        "orders": f"{len(items)}" + "".join(f", {number} {one}" for one, number in by_status.items()),
+        "orders": f"{len(items)}" + "".join(f", {number} {one}" for one, number in by_status.most_common()),
         "queue": f"{waiting['']} waiting, {waiting['NotVisible']} in flight, {waiting['Delayed']} delayed",
         "dead letters": sum(dead.values()),
         "history": rows,
