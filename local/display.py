@@ -19,7 +19,7 @@ def show_life(messages: Iterable[Message], title: str, console: Console) -> Mess
     if not console.is_terminal:
         console.print(title, highlight=False)
         return _show(messages, lambda row: _print_row(console, row))
-    table = Table("since submit", "status", "what happened", title=title, title_justify="left")
+    table = Table("since submit", "status", "what happened", title=title, title_justify="left", min_width=len(title))
     with Live(table, console=console, auto_refresh=False) as live:
 
         def add(row: tuple[str, str, str]) -> None:
