@@ -5,11 +5,13 @@ credential of this run. Web pages of other sites are refused, and so are names o
 Served by `local.gateway` as `uvicorn local.front:app`.
 """
 
+import asyncio
 import hmac
 import json
 import logging
 import os
 import re
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
 from http import HTTPStatus
@@ -52,6 +54,9 @@ _REFUSED = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("BODY_TOO_LARGE", "the body is too large"),
 }
 _FAILED = "INTERNAL_ERROR", "the request failed, and what became of it is unknown; .local/stack.log says why"
+
+_FLUSH_SECONDS = 1.0  # within the limit that a worker has for closing a socket
+_POLL_SECONDS = 0.01
 
 # What the function said at the handshake that this task serves.
 _answer: ContextVar[dict[str, Any] | None] = ContextVar("answer", default=None)
@@ -226,7 +231,25 @@ def _keep_answers() -> None:
     apigateway._invoke_ws_lambda = kept
 
 
+def _flush_before_closing() -> None:
+    """Have MiniStack pass on what was posted before it closes a connection: what it still has then, it drops. A client
+    that reads too slowly for that keeps its connection: the call is refused, as where there are too many."""
+    serve = apigateway.handle_connections_api
+
+    async def flushed(method: str, api: str, stage: str, connection: str, *others: Any) -> Any:
+        known = apigateway._ws_connections.get(connection)
+        ends_at = time.monotonic() + _FLUSH_SECONDS
+        while method == "DELETE" and known and not known["outbox"].empty():
+            if time.monotonic() > ends_at:
+                return HTTPStatus.TOO_MANY_REQUESTS, {}, b'{"message": "LimitExceededException"}'
+            await asyncio.sleep(_POLL_SECONDS)
+        return await serve(method, api, stage, connection, *others)
+
+    apigateway.handle_connections_api = flushed
+
+
 _keep_answers()
+_flush_before_closing()
 # uvicorn takes a handshake that was refused with a response for one that was left unanswered.
 logging.getLogger("uvicorn.error").addFilter(lambda line: "completing handshake" not in line.getMessage())
 app = Front()

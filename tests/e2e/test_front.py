@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,11 +13,12 @@ import httpx
 import psutil
 import psycopg
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosedOK, InvalidStatus
 from websockets.sync.client import connect
 
 from local import processes
-from tests.e2e.system import System, an_order
+from local.gateway import client
+from tests.e2e.system import PATIENCE_SECONDS, System, an_order, wait_for
 from tests.e2e.test_requests import problem_of
 
 ORDER = json.dumps(an_order()).encode()
@@ -155,6 +157,31 @@ def test_roots_postgresql_has_no_privilege_at_all(system: System) -> None:
         assert {facts["Uid"], facts["Gid"]} == {"\t".join([str(processes.NOBODY)] * 4)}
         assert {facts[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
         assert facts["NoNewPrivs"] == "1"
+
+
+def test_what_was_posted_arrives_before_the_close(system: System) -> None:
+    """Where MiniStack would drop what it has not passed on yet, to a client that does not read."""
+    system.consume("route_execute", False)
+    try:
+        order_id = system.submit(an_order())["orderId"]
+        with system.watching(order_id) as watcher, ThreadPoolExecutor(1) as pool:
+            assert watcher.next()["status"] == "pending"
+            [connection] = wait_for(lambda: system.connections(order_id), "the connection is kept")
+            address = f"{system.stack.gateway.url}/_aws/execute-api/{system.stack.outputs['WebSocketApiId']}/live"
+            sockets = client("apigatewaymanagementapi", address, system.stack.gateway.credentials)
+            for number in range(80):
+                text = json.dumps({"type": number, "text": "x" * 100_000})
+                sockets.post_to_connection(ConnectionId=connection, Data=text.encode())
+
+            closing = pool.submit(sockets.delete_connection, ConnectionId=connection)
+            received = [watcher.next()["type"] for _ in range(80)]
+            with pytest.raises(ConnectionClosedOK):
+                watcher.next()
+
+            closing.result(PATIENCE_SECONDS)
+        assert received == list(range(80))
+    finally:
+        system.consume("route_execute", True)
 
 
 def test_a_request_that_finds_no_worker_is_told_when_to_come_back(system: System) -> None:
