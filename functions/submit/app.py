@@ -16,25 +16,25 @@ from order_engine.domain.errors import (
     ServiceUnavailable,
     TooManyRequests,
 )
+from order_engine.domain.order import OrderTerms
 from order_engine.domain.quota import WINDOW_SECONDS, Allowance
-from order_engine.entrypoints.door import Guarded, guarded
+from order_engine.entrypoints.door import Guarded, guarded, headers_of
 from order_engine.entrypoints.handler import entrypoint
 from order_engine.entrypoints.order_body import parse_order
 from order_engine.entrypoints.problems import problem_response
 from order_engine.observability import count, logger
 from order_engine.use_cases.access import Access
-from order_engine.use_cases.submit import Submission
+from order_engine.use_cases.submit import Submission, outage
 
 
 @entrypoint(guarded(Bootstrap.submission))
 def handler(door: Guarded[Submission], event: dict[str, Any], _context: object) -> dict[str, Any]:
     """API Gateway HTTP API, payload format 2.0. Returns 202 with the order, or a problem document (RFC 9457)."""
-    headers = {name.lower(): value for name, value in event.get("headers", {}).items()}
     submission = door.use_case
     try:
-        caller, streams = _let_in(door.access, headers.get("authorization"))
-        terms = parse_order(_body(event), headers.get("content-type", ""), headers.get("idempotency-key"))
-        allowance = submission.admit(caller.owner)
+        caller, streams = _let_in(door.access, event)
+        terms = _terms(event)
+        allowance = submission.admit(terms, caller.owner)
         record = submission.submit(terms, caller.owner)
     except (NothingAccepted, AcceptanceUnknown) as refusal:
         count("OrdersNotAccepted")
@@ -66,12 +66,17 @@ def handler(door: Guarded[Submission], event: dict[str, Any], _context: object) 
     }
 
 
-def _let_in(access: Access, authorization: str | None) -> tuple[Caller, StreamSecrets | None]:
+def _let_in(access: Access, event: dict[str, Any]) -> tuple[Caller, StreamSecrets | None]:
     """Return whose request it is, and what its stream's token is made with: nothing is accepted without either."""
     try:
-        return access.caller(authorization, Scope.TRADE), access.streams()
+        return access.caller(headers_of(event).get("authorization"), Scope.TRADE), access.streams()
     except ServiceUnavailable as fault:
-        raise NothingAccepted("the API keys could not be looked up") from fault
+        raise outage("the API keys could not be looked up", _terms(event).client_order_id) from fault
+
+
+def _terms(event: dict[str, Any]) -> OrderTerms:
+    headers = headers_of(event)
+    return parse_order(_body(event), headers.get("content-type", ""), headers.get("idempotency-key"))
 
 
 def _quota_headers(allowance: Allowance | None) -> dict[str, str]:

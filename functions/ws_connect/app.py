@@ -5,7 +5,7 @@ from typing import Any
 
 from order_engine.bootstrap import Bootstrap
 from order_engine.domain.errors import InvalidRequest, RequestRefused, UnknownOrder
-from order_engine.entrypoints.door import Guarded, guarded
+from order_engine.entrypoints.door import Guarded, guarded, headers_of
 from order_engine.entrypoints.handler import entrypoint
 from order_engine.entrypoints.problems import problem_response
 from order_engine.entrypoints.socket_messages import answer, parse_query
@@ -30,10 +30,9 @@ def handler(door: Guarded[Subscription], event: dict[str, Any], _context: object
 
 def _connect(door: Guarded[Subscription], connection_id: str, event: dict[str, Any]) -> dict[str, Any]:
     query = event.get("queryStringParameters") or {}
-    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     try:
         order_id, after = parse_query(query)
-        caller = door.access.watcher(headers.get("authorization"), query.get("token"), order_id)
+        caller = door.access.watcher(headers_of(event).get("authorization"), query.get("token"), order_id)
         door.use_case.join(connection_id, order_id, after, caller)
     except UnknownOrder as unknown:
         return _refused(InvalidRequest("UNKNOWN_ORDER", f"there is no order {unknown}"))

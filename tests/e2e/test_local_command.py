@@ -254,7 +254,9 @@ def test_it_serves_on_when_the_sample_order_meets_a_bug_and_says_which(project: 
     (project.folder / "functions").unlink()
     shutil.copytree(ROOT / "functions", project.folder / "functions")
     app = project.folder / "functions/submit/app.py"
-    app.write_text(app.read_text().replace("    headers = {", '    raise RuntimeError("a bug")\n    headers = {', 1))
+    app.write_text(
+        app.read_text().replace("    submission = ", '    raise RuntimeError("a bug")\n    submission = ', 1)
+    )
 
     with project.started(SAMPLE="1", KEEP="1") as run:
         run.says("Serving")

@@ -14,8 +14,10 @@ from uuid import UUID, uuid4
 import pytest
 from order_engine.adapters.aws import client
 from order_engine.adapters.keys import DynamoKeys
+from order_engine.adapters.quotas import DynamoQuotas
 from order_engine.bootstrap import Bootstrap, utc_now
 from order_engine.domain.access import ApiKey, StoredKey
+from order_engine.domain.quota import Quota
 from order_engine.domain.record import OrderRecord
 from order_engine.entrypoints.handler import Handler
 from order_engine.observability import logger
@@ -139,6 +141,28 @@ def test_an_owner_is_told_of_its_quota_and_of_its_end(deployment: Deployment, dy
     assert {name: second["headers"].get(name) for name in policy} == policy
     assert 55 <= int(second["headers"]["Retry-After"]) <= 60
     assert len(deployment.messages()) == 1
+
+
+@pytest.mark.parametrize("lacking", ["keys", "quotas"])
+@pytest.mark.parametrize(("keyed", "code"), [(False, "NOTHING_ACCEPTED"), (True, "ACCEPTANCE_UNKNOWN")])
+def test_an_outage_at_the_door_says_only_what_is_known(
+    deployment: Deployment, dynamodb: Any, lacking: str, keyed: bool, code: str
+) -> None:
+    """With a clientOrderId an earlier request may have been accepted."""
+    key = ApiKey.draw()
+    DynamoKeys(dynamodb, API_KEYS).create(StoredKey.of(key, f"owner-{uuid4()}", ["trade"], utc_now(), "somebody"))
+    settings = {**deployment.environment, "ACCESS": "keys", "API_KEYS_TABLE": API_KEYS, "OWNER_ORDERS_PER_MINUTE": "1"}
+    deployment.parts = Bootstrap(
+        Settings({**settings, "API_KEYS_TABLE": "no table"} if lacking == "keys" else settings)
+    )
+    if lacking == "quotas":
+        deployment.parts.quotas = DynamoQuotas(dynamodb, "no table", Quota(1), utc_now)
+    event = event_in("submit-repeated" if keyed else "submit")
+    event["headers"]["authorization"] = f"Bearer {key.text}"
+
+    response = deployment.invoke(submit.handler, event)
+
+    assert (response["statusCode"], response["body"]["code"]) == (503, code)
 
 
 def test_a_repeated_order_gets_the_same_response_with_the_present_status(deployment: Deployment) -> None:

@@ -32,6 +32,12 @@ def fingerprint_of(terms: OrderTerms) -> str:
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
 
 
+def outage(detail: str, key: str | None) -> NothingAccepted | AcceptanceUnknown:
+    """Return what is known of a request that a service's outage ended before it was queued: with a clientOrderId an
+    earlier request may have been accepted; without one nobody can have queued it, and nobody will."""
+    return AcceptanceUnknown(detail, key) if key else NothingAccepted(detail)
+
+
 @dataclass(frozen=True)
 class Submission:
     """The use case of `submit`. `stream_base` is the WebSocket's URL; without `quotas` every owner may place as many
@@ -43,16 +49,16 @@ class Submission:
     stream_base: str = ""
     quotas: Quotas | None = None
 
-    def admit(self, owner: str) -> Allowance | None:
+    def admit(self, terms: OrderTerms, owner: str) -> Allowance | None:
         """Count an order of an owner, before it is submitted. Return what is left; None without a quota.
 
-        Raises TooManyRequests, and NothingAccepted if nobody could count."""
+        Raises TooManyRequests, and what `outage` says if nobody could count."""
         if self.quotas is None:
             return None
         try:
             allowance = self.quotas.take(owner)
         except ServiceUnavailable as fault:
-            raise NothingAccepted("the owner's quota could not be looked up") from fault
+            raise outage("the owner's quota could not be looked up", terms.client_order_id) from fault
         if allowance.retry_seconds:
             raise TooManyRequests(allowance)
         return allowance
@@ -77,15 +83,11 @@ class Submission:
         return f"{self.stream_base}?orderId={order.order_id}{token}"
 
     def _journaled(self, terms: OrderTerms, owner: str) -> OrderRecord:
-        key = terms.client_order_id
         order = Order(order_id=uuid4(), created_at=self.now(), owner=owner, **terms.model_dump())
         try:
             record = self.journal.create(OrderRecord.accepted(order), fingerprint_of(terms))
         except ServiceUnavailable as fault:
-            # Without a key nobody can have queued it, and nobody will.
-            if key is None:
-                raise NothingAccepted("the journal did not take the order") from fault
-            raise AcceptanceUnknown("the journal did not respond", key) from fault
+            raise outage("the journal did not respond", terms.client_order_id) from fault
         if not record.is_final:
             try:
                 self.queue.send(record.order.order_id)
