@@ -49,12 +49,17 @@ def _show(messages: Iterable[Message], add: Callable[[tuple[str, str, str]], Non
     return message
 
 
+def say(text: str, console: Console | None = None) -> None:
+    """Print a text as it is: nothing in it is marked up, and only the terminal wraps it."""
+    (console or Console()).print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def _print_row(console: Console, row: tuple[str, str, str]) -> None:
     since, status, what = row
     first, *rest = what.splitlines()
-    console.print(f"{since:>10}  {status:<10} {first}", highlight=False, markup=False, soft_wrap=True)
+    say(f"{since:>10}  {status:<10} {first}", console)
     for line in rest:
-        console.print(f"{'':>22} {line}", highlight=False, markup=False, soft_wrap=True)
+        say(f"{'':>22} {line}", console)
 
 
 def describe(message: Message) -> str:

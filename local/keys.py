@@ -12,8 +12,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from order_engine.adapters.keys import DynamoKeys
 from order_engine.domain.access import ApiKey, StoredKey
 from order_engine.domain.errors import ServiceUnavailable
-from rich.console import Console
 
+from local.display import say
 from local.errors import LocalStackError
 from local.gateway import client
 from local.stack import Endpoints, running
@@ -85,15 +85,15 @@ def work_with_keys(action: str, stack: str | None, owner: str, scopes: str, key_
         where = Deployment.on_aws(stack) if stack else Deployment.of(running())
         match action:
             case "create":
-                _say(where.create(owner, scopes.split(",")).text)
+                say(where.create(owner, scopes.split(",")).text)
             case "list":
                 for key in sorted(where.keys.every(), key=lambda key: key.created_at):
-                    _say(_told(key))
+                    say(_told(key))
             case "revoke":
-                _say(f"revoked; {where.revoke(key_id)} socket(s) closed; it may be taken for 30 s more")
+                say(f"revoked; {where.revoke(key_id)} socket(s) closed; it may be taken for 30 s more")
             case _:
                 where.keys.rotate_stream_secrets()
-                _say("rotated: tokens of the secret before are still taken; rotate once more, and they are not")
+                say("rotated: tokens of the secret before are still taken; rotate once more, and they are not")
     except (ServiceUnavailable, BotoCoreError, ClientError) as error:
         raise LocalStackError(str(error)) from error
     return 0
@@ -103,7 +103,3 @@ def _told(key: StoredKey) -> str:
     ended = f"  revoked {key.revoked_at:%Y-%m-%d %H:%M} by {key.revoked_by}" if key.revoked_at else ""
     scopes = ",".join(sorted(key.scopes))
     return f"{key.key_id}  {key.owner:<20} {scopes:<10}  {key.created_at:%Y-%m-%d %H:%M} by {key.created_by}{ended}"
-
-
-def _say(text: str) -> None:
-    Console().print(text, highlight=False, markup=False, soft_wrap=True)

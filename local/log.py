@@ -9,6 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
+from local.display import say
+
 _ENDED = ("order confirmed", "order failed")
 _LAST_LINES = 3  # of a traceback: where, the code, the exception
 _MARKS = re.compile(r"[ ~^]*")  # below the code, since Python 3.11
@@ -103,4 +105,4 @@ class Echo:
         if not told and self.besides is not None and line.get("orderId") != self.besides:
             told = told_order(line)
         if told:
-            self._console.print(told, highlight=False, markup=False, soft_wrap=True)
+            say(told, self._console)

@@ -17,9 +17,9 @@ from order_engine.domain.lifecycle import FINAL
 from order_engine.domain.record import OrderRecord
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
-from rich.console import Console
 
 from local.client import PATH
+from local.display import say
 from local.errors import LocalStackError
 from local.gateway import client
 from local.log import Line, function_of, last_errors, lines_of
@@ -46,7 +46,7 @@ def stop() -> int:
     """Stop the stack that runs in the state folder, whoever started it; if there is none, there is nothing to do."""
     pid = holder(STATE)
     if pid is None:
-        _say("no local stack is running")
+        say("no local stack is running")
         return 0
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
@@ -54,7 +54,7 @@ def stop() -> int:
         if time.monotonic() > deadline:
             raise LocalStackError(f"process {pid} has not ended after {_STOP_SECONDS} s; 'kill -KILL {pid}' ends it")
         time.sleep(_POLL_SECONDS)
-    _say(f"stopped (process {pid})")
+    say(f"stopped (process {pid})")
     return 0
 
 
@@ -84,9 +84,9 @@ def status() -> int:
         "owed rows": owed,
         "last errors": "" if (errors := last_errors(_LOG, most=3)) else "none",
     }.items():
-        _say(f"{name:<13} {value}")
+        say(f"{name:<13} {value}")
     for one in errors:
-        _say(f"  {one}")
+        say(f"  {one}")
     return 0
 
 
@@ -104,18 +104,19 @@ def show(order: str) -> int:
         raise LocalStackError(f"the stack does not respond: {error}") from error
     if not item and not rows:
         raise LocalStackError(f"neither the journal nor the history has an order {order_id}")
-    story = [*_journaled(record_of(item))] if item else []
+    record = record_of(item) if item else None
+    story = [*_journaled(record)] if record else []
     story += [told for line in lines_of(_LOG.read_text(errors="replace")) for told in _logged(line, str(order_id))]
-    if item:
-        terms = json.loads(record_of(item).order.model_dump_json(by_alias=True, exclude_none=True))
-        _say("terms    " + ", ".join(f"{name} {value}" for name, value in terms.items()))
+    if record:
+        terms = json.loads(record.order.model_dump_json(by_alias=True, exclude_none=True))
+        say("terms    " + ", ".join(f"{name} {value}" for name, value in terms.items()))
     for moment, text in sorted(story):
-        _say(f"{moment:%H:%M:%S.%f}"[:-3] + f"  {text}")
+        say(f"{moment:%H:%M:%S.%f}"[:-3] + f"  {text}")
     for row in rows:
         given = {name: json.dumps(value) if isinstance(value, list) else value for name, value in row.items()}
-        _say("row      " + ", ".join(f"{name} {value}" for name, value in given.items() if value is not None))
+        say("row      " + ", ".join(f"{name} {value}" for name, value in given.items() if value is not None))
     if not rows:
-        _say("row      none yet")
+        say("row      none yet")
     return 0
 
 
@@ -159,7 +160,3 @@ def _logged(line: Line, order_id: str) -> Iterator[tuple[datetime, str]]:
         moment = datetime.strptime(line["timestamp"], "%Y-%m-%d %H:%M:%S,%f%z").astimezone(UTC)
         extras = {name: value for name, value in line.items() if name not in _COMMON}
         yield moment, f"log      {function_of(line)}: {line['level']} {line['message']} {json.dumps(extras)}"
-
-
-def _say(text: str) -> None:
-    Console().print(text, highlight=False, markup=False, soft_wrap=True)

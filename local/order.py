@@ -9,7 +9,7 @@ from rich.console import Console
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from local.client import Message, follow, submit
-from local.display import show_life
+from local.display import say, show_life
 from local.errors import LocalStackError, OrderRefused
 from local.log import last_errors
 from local.stack import STATE, Endpoints, running
@@ -42,7 +42,7 @@ def watch(order: str, as_json: bool) -> int:
             return _exit_code(show_life(follow(url, key=stack.key), f"order {order}", console))
         message: Message = {}
         for message in follow(url, key=stack.key):
-            console.print(json.dumps(message, default=str), highlight=False, markup=False, soft_wrap=True)
+            say(json.dumps(message, default=str), console)
         return _exit_code(message)
     except InvalidStatus as refusal:
         said = refusal.response.reason_phrase
@@ -85,7 +85,7 @@ def show_refusal(refusal: OrderRefused, console: Console) -> None:
     if problem["status"] >= httpx.codes.INTERNAL_SERVER_ERROR:
         lines += last_errors(STATE / "stack.log", most=1)
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(line, console)
 
 
 def _exit_code(last: Message) -> int:

@@ -11,6 +11,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from local.client import PATH
+from local.display import say
 from local.errors import LocalStackError, OrderRefused
 from local.log import Echo
 from local.order import place, show_refusal
@@ -59,7 +60,7 @@ def _show_sample(stack: LocalStack, console: Console) -> str | None:
     except OrderRefused as refusal:
         show_refusal(refusal, console)
     except LocalStackError as error:
-        console.print(f"the sample order failed: {error}", highlight=False, markup=False, soft_wrap=True)
+        say(f"the sample order failed: {error}", console)
     return None
 
 
@@ -84,7 +85,7 @@ def _print_usage(stack: LocalStack, order_id: str | None, keep: bool, console: C
         f"Serving (process {os.getpid()}). Ctrl-C stops it.",
         f"That {kept}.",
     ):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(line, console)
 
 
 def _from_here(path: Path) -> str:

@@ -17,8 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
-from rich.console import Console
-
+from local.display import say
 from local.errors import LocalStackError
 from local.events import EVENTS, place_orders
 from local.gateway import REGION
@@ -178,12 +177,7 @@ def _port_of(url: str) -> int:
 def serve() -> NoReturn:
     """Runs the stack as the environment says, and says how its functions are invoked. Never returns; raises like
     `local.run.run`."""
-    console = Console()
     settings = read_settings(os.environ)
-
-    def say(what: str) -> None:
-        console.print(what, highlight=False, markup=False, soft_wrap=True)
-
     with SamLocal(port=settings.port, parameters=settings.parameters, progress=say) as sam:
         options = f'--config-file "$PWD/{sam.config.relative_to(ROOT)}"'
         say("\nIn another terminal, in this folder:\n")
