@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 
 from ministack.app import app as ministack
 from ministack.services import apigateway
-from order_engine.domain.errors import InvalidRequest
+from order_engine.domain.refusals import InvalidRequest
 from order_engine.entrypoints.problems import problem_response
 from order_engine.observability import logger
 

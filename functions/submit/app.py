@@ -8,16 +8,16 @@ from typing import Any
 
 from order_engine.bootstrap import Bootstrap
 from order_engine.domain.access import Caller, Scope, StreamSecrets
-from order_engine.domain.errors import (
+from order_engine.domain.errors import ServiceUnavailable
+from order_engine.domain.order import OrderTerms
+from order_engine.domain.quota import WINDOW_SECONDS, Allowance
+from order_engine.domain.refusals import (
     AcceptanceUnknown,
     InvalidRequest,
     NothingAccepted,
     RequestRefused,
-    ServiceUnavailable,
     TooManyRequests,
 )
-from order_engine.domain.order import OrderTerms
-from order_engine.domain.quota import WINDOW_SECONDS, Allowance
 from order_engine.entrypoints.door import Guarded, guarded, headers_of
 from order_engine.entrypoints.handler import entrypoint
 from order_engine.entrypoints.order_body import parse_order

@@ -1,10 +1,13 @@
-"""The routes of the WebSocket: keeps a subscriber with its order, answers its messages, forgets it when it leaves."""
+"""Lets sockets in: the routes of the WebSocket, and the HTTP route that gives out tokens for it."""
 
+import json
 from http import HTTPStatus
 from typing import Any
 
 from order_engine.bootstrap import Bootstrap
-from order_engine.domain.errors import InvalidRequest, RequestRefused, UnknownOrder
+from order_engine.domain.access import Scope
+from order_engine.domain.errors import ServiceUnavailable, UnknownOrder
+from order_engine.domain.refusals import InvalidRequest, NotNowAvailable, RequestRefused
 from order_engine.entrypoints.door import Guarded, guarded, headers_of
 from order_engine.entrypoints.handler import entrypoint
 from order_engine.entrypoints.problems import problem_response
@@ -15,7 +18,10 @@ from order_engine.use_cases.subscribe import Subscription
 
 @entrypoint(guarded(Bootstrap.subscription))
 def handler(door: Guarded[Subscription], event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """WebSocket proxy event of $connect, $disconnect or $default. A status other than 200 refuses the handshake."""
+    """WebSocket proxy event of $connect, $disconnect or $default, where a status other than 200 refuses the handshake;
+    or POST /api/streams, in an HTTP API's payload format 2.0."""
+    if "http" in event["requestContext"]:
+        return _stream_url(door, event)
     connection_id = event["requestContext"]["connectionId"]
     # Not by the route, which a message's `action` may name.
     match event["requestContext"]["eventType"]:
@@ -24,16 +30,19 @@ def handler(door: Guarded[Subscription], event: dict[str, Any], _context: object
         case "DISCONNECT":
             door.use_case.leave(connection_id)
         case _:
-            answer(door.use_case, connection_id, event.get("body") or "")
+            answer(door.access, door.use_case, connection_id, event.get("body") or "")
     return {"statusCode": 200}
 
 
 def _connect(door: Guarded[Subscription], connection_id: str, event: dict[str, Any]) -> dict[str, Any]:
-    query = event.get("queryStringParameters") or {}
+    authorization = headers_of(event).get("authorization")
     try:
-        order_id, after = parse_query(query)
-        caller = door.access.watcher(headers_of(event).get("authorization"), query.get("token"), order_id)
-        door.use_case.join(connection_id, order_id, after, caller)
+        asked = parse_query(event.get("queryStringParameters") or {})
+        if asked.order_id is None:
+            door.use_case.open(connection_id, door.access.connector(authorization, asked.token))
+        else:
+            caller = door.access.watcher(authorization, asked.token, asked.order_id)
+            door.use_case.join(connection_id, asked.order_id, asked.after, caller)
     except UnknownOrder as unknown:
         return _refused(InvalidRequest("UNKNOWN_ORDER", f"there is no order {unknown}"))
     except InvalidRequest as refusal:
@@ -41,6 +50,31 @@ def _connect(door: Guarded[Subscription], connection_id: str, event: dict[str, A
     except RequestRefused as refusal:
         return _refused(refusal)
     return {"statusCode": 200}
+
+
+def _stream_url(door: Guarded[Subscription], event: dict[str, Any]) -> dict[str, Any]:
+    """Return where to connect for many orders: browsers can't set a header on a handshake."""
+    access, url, more = door.access, door.use_case.stream_base, {}
+    try:
+        made = access.connection_token(access.caller(headers_of(event).get("authorization"), Scope.READ))
+    except RequestRefused as refusal:
+        return problem_response(refusal)
+    except ServiceUnavailable:
+        logger.exception("keys can't be looked up")
+        away = NotNowAvailable("the API keys could not be looked up")
+        return problem_response(away, headers={"Retry-After": "1"})
+    if made:
+        token, until = made
+        url, more = f"{url}?token={token}", {"expiresAt": until.isoformat().replace("+00:00", "Z")}
+    return {
+        "statusCode": int(HTTPStatus.OK),
+        "headers": {
+            "Content-Type": "application/json",
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "no-referrer",
+        },
+        "body": json.dumps({"streamUrl": url, **more}),
+    }
 
 
 def _refused(refusal: RequestRefused, status: HTTPStatus | None = None) -> dict[str, Any]:

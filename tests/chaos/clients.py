@@ -32,6 +32,8 @@ _POLL_SECONDS = 0.25
 _HANDSHAKES = 10  # until a subscriber gives up; between them a pause, which doubles up to:
 _MOST_HANDSHAKE_PAUSE_SECONDS = 5.0
 _HANDSHAKES_AT_ONCE = 8  # the gateway takes them one by one, and one that waits for long is refused
+_SUBSCRIBE_SECONDS = 0.8  # between two messages of one that watches many orders: it may send 120 a minute
+_REPEAT_SECONDS = 3.0  # until it subscribes to an order once more of which it has not heard
 _HEARING_SECONDS = 1.0  # how soon a socket that has nothing to do notices the end of the run
 
 
@@ -46,6 +48,40 @@ class Visitor:
     def end(self) -> None:
         """Close every socket that is still open; what it has had by now was all it had time for."""
         self._over = True
+
+    async def sit(self, url: str, accepted: Sequence[str]) -> None:
+        """Watch orders on one socket, each from soon after it was accepted, until the run is over."""
+        socket = await self._open(url)
+        if socket is None:
+            return
+        mine: dict[str, Transcript] = {}
+        heard: set[str] = set()
+        asked: dict[str, float] = {}
+        try:
+            while not self._over:
+                now = time.monotonic()
+                waiting = [one for one in mine if one not in heard and now - asked[one] > _REPEAT_SECONDS]
+                if waiting or accepted[-1:] != [*mine][-1:]:
+                    order_id = waiting[0] if waiting else accepted[-1]
+                    if order_id not in mine:
+                        mine[order_id] = Transcript(order_id, 0, opened_at=time.time(), shared=True)
+                        self.transcripts.append(mine[order_id])
+                    asked[order_id] = now
+                    await socket.send(json.dumps({"action": "subscribe", "orderId": order_id}))
+                until = now + _SUBSCRIBE_SECONDS
+                while (left := until - time.monotonic()) > 0:
+                    with suppress(TimeoutError):
+                        message = _parsed(await asyncio.wait_for(socket.recv(), left))
+                        order_id = message.get("orderId", "")
+                        if "sequence" in message:
+                            mine[order_id].messages.append((time.time(), message))
+                        if order_id and "code" not in message:
+                            heard.add(order_id)
+        except ConnectionClosed as cut:
+            closed = cut.rcvd is not None and cut.rcvd.code == CloseCode.NORMAL_CLOSURE
+            for transcript in mine.values():
+                transcript.closed, transcript.broken = closed, "" if closed else f"{cut}"
+        await socket.close()
 
     def unserved(self) -> int:
         """Open sockets that have not had everything up to their order's final status, as far as is known."""
@@ -133,6 +169,7 @@ class Clients:
         opening: Sequence[Request] = (),
         relay: Relay | None = None,
         at_once: int = 32,
+        desks: int = 0,
     ) -> None:
         self.stores = Stores(stack)
         self.posted: list[Posted] = []
@@ -142,6 +179,7 @@ class Clients:
         self.crowded: list[str] = []
         self.opened, self.go, self.sent_all = threading.Event(), threading.Event(), threading.Event()
         self._requests, self._opening, self._relay, self._at_once = requests, opening, relay, at_once
+        self._desks = desks
         self._http: httpx.AsyncClient
         self._group: asyncio.TaskGroup
         self._turn = asyncio.Lock()
@@ -178,6 +216,9 @@ class Clients:
                 await asyncio.gather(*map(self._open, self._opening))
                 self.opened.set()
                 await asyncio.to_thread(self.go.wait)
+            for _ in range(self._desks):
+                plain = self.stores.stack.endpoints.websocket.partition("?")[0]
+                self._group.create_task(self.visitor.sit(plain, self.accepted))
             begun = time.monotonic()
             await asyncio.gather(*(self._request(begun, request) for request in self._requests))
             self.sent_all.set()

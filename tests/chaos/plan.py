@@ -84,11 +84,13 @@ class Fault:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a campaign does, each part sorted by time; the opening is sent while no worker is about."""
+    """Everything that a campaign does, each part sorted by time; the opening is sent while no worker is about. So many
+    `desks` watch others' orders, each on one socket."""
 
     requests: list[Request] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     opening: list[Request] = field(default_factory=list)
+    desks: int = 0
 
 
 def draw(seed: int, seconds: float, orders: int, viewers: int = 200) -> Plan:
@@ -98,7 +100,7 @@ def draw(seed: int, seconds: float, orders: int, viewers: int = 200) -> Plan:
     crowd = [(Visit(0.0, linger=40.0, mute=True),)] * (viewers // 4) + [(Visit(0.0),)] * (viewers - viewers // 4)
     opening = [Request(0.0, ORDINARY, subscribers=tuple(crowd)), *[Request(0.0, ORDINARY, diverted=True)] * 3]
     by_time = attrgetter("at")
-    return Plan(sorted(requests, key=by_time), sorted(_faults(dice, seconds), key=by_time), opening)
+    return Plan(sorted(requests, key=by_time), sorted(_faults(dice, seconds), key=by_time), opening, desks=2)
 
 
 def _faults(dice: random.Random, seconds: float) -> Iterator[Fault]:

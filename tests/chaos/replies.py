@@ -114,6 +114,8 @@ def to_the_end(world: World) -> Iterator[Breach]:
         journaled = world.journal.get(one.order_id)
         if one.broken:
             yield Breach("no socket is cut", one.order_id, one.broken)
+        elif one.closed and one.shared:
+            yield Breach("a socket for many orders is not closed", one.order_id, f"after {one.seen} events")
         elif one.closed and not (one.final or one.ended_before):
             yield Breach("a socket is closed after its final status", one.order_id, f"{one.seen} events")
         elif not (one.left or one.mute) and journaled and one.seen < journaled.sequence:

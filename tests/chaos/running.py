@@ -84,7 +84,7 @@ def run(
 
     `root` is where the functions' code is. In the main thread, because it stops and starts PostgreSQL."""
     with Relay(stack.gateway.port) as relay:
-        clients = Clients(stack, agenda.requests, agenda.opening, relay)
+        clients = Clients(stack, agenda.requests, agenda.opening, relay, desks=agenda.desks)
         stores, visibility = clients.stores, timings.visibility_seconds
         stores.set_queue("OrdersQueueUrl", timings.receives, VisibilityTimeout=visibility)
         stores.set_queue("DeadLettersQueueUrl", VisibilityTimeout=visibility)

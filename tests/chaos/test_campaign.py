@@ -57,6 +57,7 @@ def test_a_short_campaign_breaks_no_promise(tmp_path: Path) -> None:
     assert {posted.era for posted in world.posted if posted.accepted} == {0, 1}
     assert len(world.diverted) == 3
     assert sum(transcript.mute for transcript in world.transcripts) == _VIEWERS // 4
+    assert sum(transcript.shared and transcript.final for transcript in world.transcripts) > 5
     # Orders went on while PostgreSQL was gone, and what nobody can work on is reported.
     assert found(world, stack.log)["rows deferred because PostgreSQL was unavailable"] > 0
     for line in ("a message that names no order", "an order that the journal does not have"):

@@ -150,6 +150,7 @@ BREACHES: dict[str, list[Break]] = {
     ],
     "a socket that stays sees all": [_seen(0, 1, 2, 3, 4, 5, 6, 7, closed=False), _seen(6)],
     "a socket is closed after its final status": [_seen(0, 1, 2, closed=True), _seen(2, closed=True)],
+    "a socket for many orders is not closed": [_seen(0, 1, 2, 3, 4, 5, 6, 7, closed=True, shared=True)],
     "no socket is cut": [_seen(0, 1, 2, broken="1011")],
     "one key is one order": [_posted(KEYED, 202, one) for one in (accepted(FAILED), accepted(CONFIRMED, "2026"))],
     "an expired key is another order": [_posted(KEYED, 202, accepted(CONFIRMED), at=4, era=1)],

@@ -88,7 +88,7 @@ DynamoJournal.__init__ = made_with(Eternal)
 
 # whatever fails was not accepted -> nothing accepted under a key means no order
 from order_engine.use_cases import submit
-from order_engine.domain.errors import NothingAccepted
+from order_engine.domain.refusals import NothingAccepted
 
 submit.AcceptanceUnknown = lambda detail, key: NothingAccepted(detail)
 

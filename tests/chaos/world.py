@@ -56,6 +56,8 @@ class Transcript:
     `after` is what it asked for, and `ended_before` says that its subscriber had had a final status by then. `left`
     says that its client hung up, `closed` that the server closed it (code 1000), `broken` why it ended otherwise; one
     that is none of these stayed open to the end. `mute`: posts to it were made to hang from some moment on.
+    `shared`: it is one order's share of a socket that was opened for none; `left` then also says that its client
+    unsubscribed.
     """
 
     order_id: str
@@ -69,6 +71,7 @@ class Transcript:
     closed: bool = False
     broken: str = ""
     mute: bool = False
+    shared: bool = False
 
     @property
     def seen(self) -> int:

@@ -6,16 +6,9 @@ from uuid import UUID, uuid4
 
 from order_engine.adapters.aws import CONTENDED
 from order_engine.adapters.journal.journal import KEPT
-from order_engine.domain.errors import (
-    BackingOff,
-    ClientOrderIdReused,
-    LeaseHeld,
-    LeaseLost,
-    OrderClosed,
-    ServiceUnavailable,
-    UnknownOrder,
-)
+from order_engine.domain.errors import BackingOff, LeaseHeld, LeaseLost, OrderClosed, ServiceUnavailable, UnknownOrder
 from order_engine.domain.record import OrderRecord
+from order_engine.domain.refusals import ClientOrderIdReused
 from order_engine.ports import KEY_LIFETIME, Claim, Clock
 
 from tests.doubles.gate import Gate, Service, outside

@@ -3,7 +3,8 @@
 A `Life` is one order's: who posts it, how often, and who watches. A `World` has any number of lives on one platform.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -33,6 +34,7 @@ class Visit:
     replays_at: float | None = None  # asks for everything again on the open socket
     deaf: tuple[float, float] = (0.0, 0.0)  # from when until when its socket is throttled
     stuck: tuple[float, float] = (0.0, 0.0)  # from when until when posts to its socket hang
+    shared: bool = False  # on a socket that is opened for no order, and then subscribed to this one
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,74 @@ class Watcher:
     sockets: list[tuple[Transcript, Socket]] = field(default_factory=list)
     handshakes: int = 0
     left: bool = False
+
+
+class Desk:
+    """A client that watches orders on one socket, which it opens for none of them; refused, it tries again with another
+    connection. It says `subscribe` until it hears of the order."""
+
+    def __init__(self, platform: Platform, name: str, make: Callable[[], Socket], watcher: Watcher) -> None:
+        self.watcher = watcher
+        self._platform = platform
+        self._timeline = platform.timeline
+        self._name = name
+        self._make = make
+        self._orders: dict[str, Transcript] = {}
+        self._connected = ""
+        self._socket = Socket(closed=True)
+
+    def begin(self) -> None:
+        """Connects."""
+        self.watcher.handshakes += 1
+        name, socket = f"{self._name}-{self.watcher.handshakes}", self._make()
+
+        def told(accepted: bool) -> None:
+            if not accepted:
+                self._timeline.invoke(self.begin, min(self.watcher.handshakes, 30.0))
+                return
+            self._connected, self._socket = name, socket
+            for order_id, transcript in self._orders.items():
+                self._enter(order_id, transcript)
+
+        self._platform.connect(name, None, 0, socket, told)
+
+    def watch(self, order_id: str) -> Transcript:
+        """Subscribes to an order, now or as soon as it is connected."""
+        transcript = self._orders[order_id] = Transcript(order_id, 0, shared=True)
+        if self._connected and not self._socket.closed:
+            self._enter(order_id, transcript)
+        return transcript
+
+    def unsubscribe(self, transcript: Transcript) -> None:
+        """Says so, once."""
+        if self._connected and not self._socket.closed:
+            transcript.left = True
+            text = json.dumps({"action": "unsubscribe", "orderId": transcript.order_id})
+            self._platform.say(self._connected, text, lambda _heard: None)
+
+    def leave(self, silent: bool = False) -> None:
+        """Hangs up."""
+        if not self._connected or self._socket.closed:
+            return
+        for transcript in self._orders.values():
+            transcript.left = True
+        if silent:
+            self._socket.closed = True
+        else:
+            self._platform.disconnect(self._connected)
+
+    def _enter(self, order_id: str, transcript: Transcript) -> None:
+        transcript.opened_at = self._timeline.seconds
+        self.watcher.sockets.append((transcript, self._socket))
+        self._say(order_id, transcript, _MOST_POSTS)
+
+    def _say(self, order_id: str, transcript: Transcript, tries: int) -> None:
+        heard = any(message.get("orderId") == order_id for _, message in self._socket.received if "code" not in message)
+        if heard or not tries or self._socket.closed or transcript.left:
+            return
+        text = json.dumps({"action": "subscribe", "orderId": order_id})
+        self._platform.say(self._connected, text, lambda _heard: None)
+        self._timeline.invoke(lambda: self._say(order_id, transcript, tries - 1), 2.0)
 
 
 class World:
@@ -121,8 +191,15 @@ class World:
             if not self._is_over(number):
                 self.timeline.invoke(lambda: self.join(number, watcher), 0.2)
             return
-        watcher.handshakes += 1
         visit, order_id = watcher.visit, self.order_ids[number]
+        if visit.shared:
+            desk = Desk(self.platform, visit.name, lambda: Socket(deaf=visit.deaf, stuck=visit.stuck), watcher)
+            transcript = desk.watch(order_id)
+            desk.begin()
+            if visit.leaves_at is not None:
+                self.timeline.invoke(lambda: desk.unsubscribe(transcript), visit.leaves_at - self.timeline.seconds)
+            return
+        watcher.handshakes += 1
         name = f"{number}-{visit.name}-{watcher.handshakes}"
         socket = Socket(deaf=visit.deaf, stuck=visit.stuck)
 
@@ -228,5 +305,9 @@ def _length(life: Life) -> float:
 
 
 def _heard(transcript: Transcript, socket: Socket) -> Transcript:
-    statuses = [(at, message) for at, message in socket.received if "sequence" in message]
+    statuses = [
+        (at, message)
+        for at, message in socket.received
+        if "sequence" in message and message["orderId"] == transcript.order_id
+    ]
     return replace(transcript, messages=statuses, closed=socket.dismissed)

@@ -24,8 +24,9 @@ from typing import Any
 from uuid import UUID
 
 from order_engine import limits
-from order_engine.domain.access import PUBLIC
-from order_engine.domain.errors import OrderEngineError, RequestRefused, UnknownOrder
+from order_engine.domain.access import ANYBODY, PUBLIC
+from order_engine.domain.errors import OrderEngineError, UnknownOrder
+from order_engine.domain.refusals import RequestRefused
 from order_engine.domain.steps import Policy
 from order_engine.domain.subscriber import Subscriber
 from order_engine.domain.swaps import VenueName
@@ -33,6 +34,8 @@ from order_engine.entrypoints.batches import process_batch
 from order_engine.entrypoints.order_body import parse_order
 from order_engine.entrypoints.problems import problem_response
 from order_engine.entrypoints.socket_messages import answer
+from order_engine.use_cases.access import Access
+from order_engine.use_cases.audience import Audience
 from order_engine.use_cases.execute import Executor
 from order_engine.use_cases.notify import Notifier
 from order_engine.use_cases.publish import Publisher
@@ -41,6 +44,7 @@ from order_engine.use_cases.subscribe import Subscription
 from order_engine.use_cases.venue_calls import VenueCalls
 
 from tests.doubles.chain import Ledger, MemoryChain
+from tests.doubles.connections import MemoryConnections
 from tests.doubles.gate import Gate, Service
 from tests.doubles.journal import MemoryJournal
 from tests.doubles.pool import VirtualPool
@@ -75,6 +79,7 @@ class Parts:
 
     journal: type[MemoryJournal] = MemoryJournal
     subscribers: type[MemorySubscribers] = MemorySubscribers
+    connections: type[MemoryConnections] = MemoryConnections
     queue: type[MemoryQueue] = MemoryQueue
     history: type[MemoryHistory] = MemoryHistory
     sockets: type[MemorySockets] = MemorySockets
@@ -121,6 +126,9 @@ class Platform:
         self.timeline = gate.timeline
         self.journal = parts.journal(gate, self.tables)
         self.subscribers = parts.subscribers(gate, self.tables)
+        self.connections = parts.connections(gate, self.tables)
+        self.audience = Audience(self.subscribers, self.connections)
+        self.access = Access(None, gate.timeline)
         self.posts = parts.sockets(gate, self.sockets, self.disconnect)
         self.queue = parts.queue(gate, self._put)
         self.notify_requests = parts.notify_requests(gate, self._ask)
@@ -132,11 +140,12 @@ class Platform:
 
     def executor(self, posts: Pool | None = None, venues: Mapping[VenueName, Pool] | None = None) -> Executor:
         """That of a worker, or of the dead letters' consumer; on pools of its own where none are given."""
+        watching = (self.subscribers, self.audience, self.posts, self.notify_requests)
         posts = posts or VirtualPool(self.timeline, 64)
         pools = venues or dict.fromkeys(VenueName, VirtualPool(self.timeline))
         return Executor(
             self.journal,
-            Publisher(self.journal, self.subscribers, self.posts, self.notify_requests, self.timeline, posts),
+            Publisher(self.journal, *watching, self.timeline, posts),
             self.queue,
             self.history,
             VenueCalls(self.venues, self.timeline, pools),
@@ -146,11 +155,12 @@ class Platform:
 
     def subscription(self) -> Subscription:
         """That of the WebSocket's function."""
-        return Subscription(self.subscribers, self.posts, self.notify_requests, self.timeline)
+        return Subscription(self.subscribers, self.connections, self.posts, self.notify_requests, self.timeline)
 
     def notifier(self) -> Notifier:
         """That of notify."""
-        return Notifier(self.journal, self.subscribers, self.posts, self.timeline, sleep=self.timeline.wait)
+        watching = (self.subscribers, self.audience, self.posts)
+        return Notifier(self.journal, *watching, self.timeline, sleep=self.timeline.wait)
 
     def submission(self) -> Submission:
         """That of submit."""
@@ -308,9 +318,15 @@ class Platform:
     # --- the WebSocket ------------------------------------------------------------------------------------------------
 
     def connect(
-        self, connection_id: str, order_id: str, after: int, socket: Socket, told: Callable[[bool], object]
+        self, connection_id: str, order_id: str | None, after: int, socket: Socket, told: Callable[[bool], object]
     ) -> None:
-        """A client shakes hands; it is told whether that was accepted."""
+        """A client shakes hands, for an order or for none yet; it is told whether that was accepted."""
+
+        def shake_hands() -> None:
+            if order_id:
+                self.subscription().join(connection_id, UUID(order_id), after)
+            else:
+                self.subscription().open(connection_id, ANYBODY)
 
         def ended(fault: BaseException | None) -> None:
             if fault is None:
@@ -318,7 +334,7 @@ class Platform:
                 self.sockets[connection_id] = socket
             told(fault is None)
 
-        self.invoke("ws_connect", lambda: self.subscription().join(connection_id, UUID(order_id), after), ended)
+        self.invoke("ws_connect", shake_hands, ended)
 
     def disconnect(self, connection_id: str) -> None:
         """A socket was closed, by its client or by the engine; the gateway tells once."""
@@ -327,6 +343,8 @@ class Platform:
 
     def say(self, connection_id: str, text: str, told: Callable[[bool], object]) -> None:
         """A client says something; it is told whether the function lived through it."""
-        self.invoke(
-            "ws_connect", lambda: answer(self.subscription(), connection_id, text), lambda fault: told(fault is None)
-        )
+
+        def listen() -> None:
+            answer(self.access, self.subscription(), connection_id, text)
+
+        self.invoke("ws_connect", listen, lambda fault: told(fault is None))

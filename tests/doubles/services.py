@@ -65,12 +65,12 @@ class Socket:
     @property
     def sequences(self) -> list[int]:
         """The statuses' sequences, in the order in which they came."""
-        return [message["sequence"] for _, message in self.received]
+        return [message["sequence"] for _, message in self.received if "sequence" in message]
 
     @property
     def statuses(self) -> list[str]:
         """The statuses, in the order in which they came."""
-        return [message["status"] for _, message in self.received]
+        return [message["status"] for _, message in self.received if "sequence" in message]
 
 
 class MemorySockets:

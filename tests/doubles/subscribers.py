@@ -1,12 +1,13 @@
 """The subscribers in memory, with the calls and conditions of the DynamoDB adapter (test_contract.py)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
-from order_engine.domain.access import Caller
-from order_engine.domain.errors import ServiceUnavailable, TooManySubscribers, UnknownOrder
-from order_engine.domain.subscriber import Subscriber
+from order_engine.domain.errors import ServiceUnavailable, UnknownOrder
+from order_engine.domain.refusals import ReplayUnderWay, TooManySubscribers
+from order_engine.domain.subscriber import OVERDUE_AFTER, Subscriber
 
 from tests.doubles.gate import Gate, Service, outside
 from tests.doubles.tables import Page, Tables
@@ -21,12 +22,11 @@ class MemorySubscribers:
         self.gate = gate
         self.tables = tables
 
-    def join(self, subscriber: Subscriber, caller: Caller | None = None) -> Subscriber:
+    def join(self, subscriber: Subscriber, admit: Callable[[str], object] = lambda _owner: None) -> Subscriber:
         first = replace(subscriber, page=0)
-        has_room, crowded = self._look_at_order(subscriber.order_id, caller)
-        kept = first if has_room and self._enter_order(first) else self._enter_further(subscriber, crowded)
-        self._keep_connection(kept)
-        return kept
+        owner, has_room, crowded = self._look_at_order(subscriber.order_id)
+        admit(owner)
+        return first if has_room and self._enter_order(first) else self._enter_further(subscriber, crowded)
 
     def _enter_further(self, subscriber: Subscriber, crowded: bool) -> Subscriber:
         for _ in range(_TRIES):
@@ -41,11 +41,11 @@ class MemorySubscribers:
         raise ServiceUnavailable("others were quicker")
 
     @outside(Service.JOURNAL)
-    def _look_at_order(self, order_id: UUID, caller: Caller | None) -> tuple[bool, bool]:
+    def _look_at_order(self, order_id: UUID) -> tuple[str, bool, bool]:
         order = self.tables.orders.get(order_id)
-        if order is None or (caller and caller.owner != order.record.order.owner):
+        if order is None:
             raise UnknownOrder(str(order_id))
-        return len(order.subscribers) < self.tables.page_size, order.crowded
+        return order.record.order.owner, len(order.subscribers) < self.tables.page_size, order.crowded
 
     @outside(Service.JOURNAL)
     def _enter_order(self, subscriber: Subscriber) -> bool:
@@ -75,14 +75,6 @@ class MemorySubscribers:
             return False
         page.subscribers.setdefault(subscriber.connection_id, subscriber)
         return True
-
-    @outside(Service.CONNECTIONS)
-    def _keep_connection(self, subscriber: Subscriber) -> None:
-        self.tables.connections[subscriber.connection_id] = subscriber
-
-    @outside(Service.CONNECTIONS)
-    def find(self, connection_id: str) -> Subscriber | None:
-        return self.tables.connections.get(connection_id)
 
     def read(self, subscriber: Subscriber) -> Subscriber | None:
         return self.gate.call(_home(subscriber), "read", lambda: self._kept(subscriber))
@@ -128,17 +120,25 @@ class MemorySubscribers:
                 taken.append(back)
         return taken
 
+    def replay(self, subscriber: Subscriber, at: datetime) -> Subscriber | None:
+        return self.gate.call(_home(subscriber), "replay", lambda: self._replay(subscriber, at))
+
+    def _replay(self, subscriber: Subscriber, at: datetime) -> Subscriber | None:
+        page, there = self.tables.page(subscriber), self._kept(subscriber)
+        if page is None or there is None:
+            return None
+        if there.live_after is None and (there.replayed_at or there.connected_at) >= at - OVERDUE_AFTER:
+            raise ReplayUnderWay
+        back = replace(there, sent_through=subscriber.sent_through, generation=there.generation + 1, live_after=None)
+        page.subscribers[there.connection_id] = back = replace(back, replayed_at=at)
+        return back
+
     def leave(self, subscriber: Subscriber) -> None:
         self.gate.call(_home(subscriber), "leave", lambda: self._strike(subscriber))
-        self._forget_connection(subscriber)
 
     def _strike(self, subscriber: Subscriber) -> None:
         if page := self.tables.page(subscriber):
             page.subscribers.pop(subscriber.connection_id, None)
-
-    @outside(Service.CONNECTIONS)
-    def _forget_connection(self, subscriber: Subscriber) -> None:
-        self.tables.connections.pop(subscriber.connection_id, None)
 
     def _kept(self, subscriber: Subscriber) -> Subscriber | None:
         page = self.tables.page(subscriber)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from order_engine.adapters.journal.subscribers import PAGE_SIZE, PAGES
 from order_engine.domain.record import OrderRecord
-from order_engine.domain.subscriber import Subscriber
+from order_engine.domain.subscriber import Connection, Subscriber
 
 Watching = dict[str, Subscriber]  # by connection
 
@@ -44,6 +44,15 @@ class Page:
     sequence: int = 0
 
 
+@dataclass
+class Socketed:
+    """A connection's item; `closing`: its socket is to be closed; `arrival`: that of its bucket, epoch milliseconds."""
+
+    connection: Connection
+    closing: bool = False
+    arrival: int = 0
+
+
 @dataclass(frozen=True)
 class Key:
     """A clientOrderId that is taken, until `expires_at` (epoch seconds)."""
@@ -63,7 +72,7 @@ class Tables:
     orders: dict[UUID, OrderItem] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
     further: dict[UUID, dict[int, Page]] = field(default_factory=dict)
-    connections: Watching = field(default_factory=dict)
+    connections: dict[str, Socketed] = field(default_factory=dict)
 
     def page(self, subscriber: Subscriber) -> OrderItem | Page | None:
         """The item in which a subscriber is kept, or would be."""

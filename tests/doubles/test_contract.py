@@ -18,15 +18,14 @@ import pytest
 from moto import mock_aws
 from order_engine.adapters.aws import client
 from order_engine.adapters.journal import subscribers as adapter
+from order_engine.adapters.journal.connections import MESSAGES, MOST_ORDERS, DynamoConnections
 from order_engine.adapters.journal.journal import DynamoJournal
 from order_engine.adapters.journal.subscribers import DynamoSubscribers
 from order_engine.adapters.mock_market.chain import Execution, MockChain, Sent
 from order_engine.adapters.queue import SqsOrderQueue, order_id_of
 from order_engine.adapters.sockets import GatewaySockets
-from order_engine.domain.access import Caller
 from order_engine.domain.errors import (
     BackingOff,
-    ClientOrderIdReused,
     FailureCode,
     LeaseHeld,
     LeaseLost,
@@ -34,18 +33,26 @@ from order_engine.domain.errors import (
     OutOfTime,
     ServiceUnavailable,
     SocketGone,
-    TooManySubscribers,
     UnknownOrder,
 )
 from order_engine.domain.events import AttemptError
 from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.record import OrderRecord
-from order_engine.domain.subscriber import Subscriber
+from order_engine.domain.refusals import (
+    ClientOrderIdReused,
+    ReplayUnderWay,
+    TooManyMessages,
+    TooManyStreams,
+    TooManySubscribers,
+    TooManySubscriptions,
+)
+from order_engine.domain.subscriber import OVERDUE_AFTER, Connection, Subscriber
 from order_engine.domain.swaps import Dropped, Ended, InFlight, Landed, NotFound, Reverted, Transaction
 from order_engine.limits import invocation
-from order_engine.ports import KEY_LIFETIME, Claim, Journal, OrderQueue, Sockets, Subscribers
+from order_engine.ports import KEY_LIFETIME, Claim, Connections, Journal, OrderQueue, Sockets, Subscribers
 
 from tests.doubles.chain import Ledger, MemoryChain
+from tests.doubles.connections import MemoryConnections
 from tests.doubles.gate import Gate, Service, Troubles
 from tests.doubles.journal import LEASE, MemoryJournal
 from tests.doubles.services import MemoryQueue, MemorySockets, Socket
@@ -55,7 +62,7 @@ from tests.doubles.timeline import Timeline
 from tests.support.builders import a_record, a_transaction, advanced, an_order
 from tests.support.local_aws import LocalGateway, create_table
 
-PAGE_SIZE, PAGES = 3, 3  # instead of 20 and 25, which would make a test of a full order a long one
+PAGE_SIZE, PAGES, MOST_STREAMS = 3, 3, 3  # instead of 20 and 25, which would make a test of a full order a long one
 
 on_each_page = pytest.mark.parametrize("page", [0, 1])
 
@@ -77,6 +84,7 @@ class World:
     now: Timeline
     journal: Journal
     subscribers: Subscribers
+    connections: Connections
     chain: Chain
     queue: OrderQueue
     queued: Callable[[], list[UUID]]
@@ -124,6 +132,7 @@ def _doubles() -> World:
         gate.timeline,
         MemoryJournal(gate, tables),
         MemorySubscribers(gate, tables),
+        MemoryConnections(gate, tables, MOST_STREAMS),
         MemoryChain(gate, Ledger()),
         queue,
         lambda: [order_id for order_id, delay in queue.sent if not delay],
@@ -147,7 +156,8 @@ def _adapters(aws: tuple[Any, Any]) -> World:
     return World(
         now,
         DynamoJournal(dynamodb, names["Journal"], names["ClientOrderIds"], now, LEASE),
-        DynamoSubscribers(dynamodb, names["Connections"], names["SubscriberPages"], names["Journal"]),
+        DynamoSubscribers(dynamodb, names["SubscriberPages"], names["Journal"]),
+        DynamoConnections(dynamodb, names["Connections"], now, MOST_STREAMS),
         MockChain(dynamodb, names["Chain"]),
         SqsOrderQueue(sqs, url),
         lambda: [order_id_of(one["Body"]) for one in sqs.receive_message(QueueUrl=url).get("Messages", [])],
@@ -192,17 +202,20 @@ def test_a_key_is_its_owners(world: World) -> None:
     assert world.journal.read(yours.order.order_id).order.owner == "yours"
 
 
-def test_another_owners_order_is_as_unknown_as_none(world: World) -> None:
+def test_who_is_not_admitted_to_an_owners_order_is_not_kept(world: World) -> None:
     order_id = world.created(owner="mine").order.order_id
-    mine, yours = (Caller(owner, frozenset(), f"key of {owner}") for owner in ("mine", "yours"))
-    subscriber = Subscriber(order_id, "connection", world.now())
+    subscriber, told = Subscriber(order_id, "connection", world.now()), list[str]()
+
+    def refuse(owner: str) -> None:
+        told.append(owner)
+        raise UnknownOrder(str(order_id))
 
     with pytest.raises(UnknownOrder):
-        world.subscribers.join(subscriber, yours)
-    assert world.subscribers.find("connection") is None
+        world.subscribers.join(subscriber, refuse)
+    assert told == ["mine"]
     assert world.journal.read(order_id).subscribers == ()
 
-    assert world.subscribers.join(subscriber, mine) == subscriber
+    assert world.subscribers.join(subscriber, told.append) == subscriber
 
 
 @pytest.mark.parametrize("through", OrderStatus)
@@ -370,16 +383,12 @@ def test_only_the_next_event_is_appended(world: World) -> None:
 
 
 @on_each_page
-def test_a_subscriber_is_kept_and_found_by_its_connection(world: World, page: int) -> None:
+def test_a_subscriber_is_kept_on_its_page(world: World, page: int) -> None:
     record = world.created(full_pages=page)
     subscriber = world.joined(record, sent_through=3)
     assert subscriber == Subscriber(record.order.order_id, "connection", world.now(), sent_through=3, page=page)
-    found = world.subscribers.find("connection")
-    assert found
-    assert (found.order_id, found.connection_id, found.page) == (record.order.order_id, "connection", page)
-    assert world.subscribers.read(found) == subscriber
+    assert world.subscribers.read(subscriber) == subscriber
     assert (subscriber in world.journal.read(record.order.order_id).subscribers) is (page == 0)
-    assert world.subscribers.find("nobody") is None
 
 
 @on_each_page
@@ -396,7 +405,6 @@ def test_a_join_that_takes_effect_late_undoes_no_handover(world: World, page: in
 def test_nobody_joins_an_unknown_order(world: World) -> None:
     with pytest.raises(UnknownOrder):
         world.subscribers.join(Subscriber(uuid4(), "connection", world.now()))
-    assert world.subscribers.find("connection") is None
 
 
 @on_each_page
@@ -434,11 +442,9 @@ def test_who_has_left_is_not_brought_back(world: World, page: int) -> None:
     staying, leaving = world.joined(record, "staying"), world.joined(record, "leaving")
     for _ in range(2):
         world.subscribers.leave(leaving)
-        assert world.subscribers.find("leaving") is None
         assert world.subscribers.read(leaving) is None
         assert not world.subscribers.hand_over(leaving, through=1)
         assert world.subscribers.take_back([leaving]) == []
-    assert world.subscribers.find("staying")
     assert world.subscribers.take_back([leaving, staying]) == [replace(staying, generation=2)]
 
 
@@ -474,7 +480,6 @@ def test_a_full_order_refuses_until_somebody_leaves(world: World) -> None:
     assert [one.page for one in everybody] == [number // PAGE_SIZE for number in range(PAGE_SIZE * PAGES)]
     with pytest.raises(TooManySubscribers):
         world.joined(record, "one too many")
-    assert world.subscribers.find("one too many") is None
     world.subscribers.leave(everybody[4])
     assert world.joined(record, "in time").page == 1
 
@@ -494,6 +499,129 @@ def test_a_fan_out_marks_every_page_but_the_orders_own(world: World) -> None:
     assert world.journal.read(order_id).sequence == 2
 
 
+@on_each_page
+def test_a_replay_is_served_once_at_a_time(world: World, page: int) -> None:
+    record = world.created(full_pages=page)
+    subscriber = world.joined(record)
+    with pytest.raises(ReplayUnderWay):  # it has not had anything yet
+        world.subscribers.replay(subscriber, world.now())
+    assert world.subscribers.hand_over(subscriber, through=1)
+
+    replayed = world.subscribers.replay(subscriber, world.now())
+    assert replayed == replace(subscriber, generation=2, replayed_at=world.now())
+    assert world.subscribers.read(subscriber) == replayed
+    with pytest.raises(ReplayUnderWay):
+        world.subscribers.replay(subscriber, world.now())
+    assert world.subscribers.read(subscriber) == replayed
+    assert world.subscribers.hand_over(replayed, through=1)
+    again = world.subscribers.replay(subscriber, world.now())
+    assert again == replace(replayed, generation=3)
+
+
+@on_each_page
+def test_a_replay_of_which_nothing_came_may_be_asked_for_again(world: World, page: int) -> None:
+    record = world.created(full_pages=page)
+    subscriber = world.joined(record)
+    for generation in (2, 3):
+        with pytest.raises(ReplayUnderWay):
+            world.subscribers.replay(subscriber, world.now())
+        world.now.wait(OVERDUE_AFTER.total_seconds() + 0.01)
+        replayed = world.subscribers.replay(subscriber, world.now())
+        assert replayed
+        assert (replayed.generation, replayed.replayed_at) == (generation, world.now())
+    world.subscribers.leave(subscriber)
+    assert world.subscribers.replay(subscriber, world.now()) is None
+
+
+# --- connections ------------------------------------------------------------------------------------------------------
+
+
+def test_a_connection_is_found_as_it_was_opened(world: World) -> None:
+    order_id, now = uuid4(), world.now().replace(microsecond=0)
+    plain = Connection("plain", now, {order_id: 3})
+    keyed = Connection("keyed", now, {}, owner="mine", key_id="abc", lasting=True)
+    for connection in (plain, keyed):
+        world.connections.open(connection)
+        assert world.connections.find(connection.connection_id) == connection
+        assert world.connections.hear(connection.connection_id, 1) == connection
+    assert plain.subscriber(order_id) == Subscriber(order_id, "plain", now, page=3)
+    world.connections.forget("plain")
+    world.connections.forget("plain")
+    assert world.connections.find("plain") is None
+    assert world.connections.hear("plain", 1) is None
+    assert world.connections.find("keyed") == keyed
+
+
+def test_a_connection_watches_so_many_orders(world: World) -> None:
+    orders = [Subscriber(uuid4(), "connection", world.now(), page=number % 3) for number in range(MOST_ORDERS + 1)]
+    assert not world.connections.add(orders[0])
+    assert world.connections.find("connection") is None
+    world.connections.open(Connection("connection", world.now(), {orders[0].order_id: 0}))
+    assert all(world.connections.add(one) for one in [*orders[:-1], orders[5]])
+    with pytest.raises(TooManySubscriptions):
+        world.connections.add(orders[-1])
+    world.connections.drop(orders[7])
+    world.connections.drop(orders[7])
+    assert world.connections.add(orders[-1])
+    found = world.connections.find("connection")
+    assert found
+    assert found.lasting
+    assert dict(found.orders) == {one.order_id: one.page for one in orders if one is not orders[7]}
+    world.connections.drop(Subscriber(uuid4(), "nobody", world.now()))
+    assert world.connections.find("nobody") is None
+
+
+def test_a_connection_ends_with_the_order_that_it_was_opened_for(world: World) -> None:
+    order, other = (Subscriber(uuid4(), "connection", world.now()) for _ in range(2))
+    world.connections.open(Connection("connection", world.now(), {order.order_id: 0}))
+    assert world.connections.end(order)
+    assert not world.connections.add(other)
+    assert world.connections.end(order)  # once more, after a crash
+    assert world.connections.end(Subscriber(uuid4(), "nobody", world.now()))
+
+
+@pytest.mark.parametrize("opened_for", [True, False])
+def test_a_connection_that_may_watch_others_does_not_end(world: World, opened_for: bool) -> None:
+    order, other = (Subscriber(uuid4(), "connection", world.now()) for _ in range(2))
+    orders = {order.order_id: 0} if opened_for else {}
+    world.connections.open(Connection("connection", world.now(), orders, lasting=not opened_for))
+    assert world.connections.add(other)
+    assert not world.connections.end(order)
+    assert world.connections.add(other)
+
+
+def test_an_owner_has_so_many_connections_open(world: World) -> None:
+    for number in range(MOST_STREAMS):
+        world.connections.admit("mine")
+        world.connections.open(Connection(f"connection {number}", world.now(), owner="mine"))
+    with pytest.raises(TooManyStreams):
+        world.connections.admit("mine")
+    world.connections.admit("yours")
+    world.connections.forget("connection 0")
+    world.connections.admit("mine")
+
+
+def test_nobody_counts_the_publics_connections(world: World) -> None:
+    for number in range(MOST_STREAMS + 1):
+        world.connections.admit("public")
+        world.connections.open(Connection(f"public {number}", world.now()))
+
+
+def test_messages_of_a_connection_are_counted_by_their_cost(world: World) -> None:
+    world.connections.open(Connection("connection", world.now()))
+    world.connections.open(Connection("other", world.now()))
+    for _ in range(MESSAGES.limit // 10):
+        assert world.connections.hear("connection", 10)
+    with pytest.raises(TooManyMessages):
+        world.connections.hear("connection", 1)
+    assert world.connections.hear("other", 1)
+    world.now.wait(MESSAGES.interval / 1000)
+    assert world.connections.hear("connection", 1)
+    with pytest.raises(TooManyMessages) as caught:
+        world.connections.hear("connection", 10)
+    assert "5 s" in str(caught.value)
+
+
 # --- every service ----------------------------------------------------------------------------------------------------
 
 
@@ -506,7 +634,8 @@ def test_a_message_names_its_order_and_may_be_delayed(world: World) -> None:
 
 def every_call(world: World, claim: Claim) -> list[tuple[str, Callable[[], object]]]:
     """Each call of the journal, the queue and the subscribers, and what its refusal names."""
-    order_id, keyed, subscribers = claim.record.order.order_id, world.new(client_order_id="mine"), world.subscribers
+    order_id, keyed = claim.record.order.order_id, world.new(client_order_id="mine")
+    subscribers, connections = world.subscribers, world.connections
     calls: list[tuple[str, Callable[[], object]]] = [
         ("journal", world.created),
         ("journal", lambda: world.journal.create(keyed, "as asked")),
@@ -516,7 +645,11 @@ def every_call(world: World, claim: Claim) -> list[tuple[str, Callable[[], objec
         ("journal", lambda: world.appended(claim)),
         ("journal", lambda: world.journal.release(claim)),
         ("queue", lambda: world.queue.send(order_id)),
-        ("connections|subscribers", lambda: subscribers.find("connection")),
+        ("connections", lambda: connections.admit("somebody")),
+        ("connections", lambda: connections.open(Connection("connection", world.now()))),
+        ("connections", lambda: connections.find("connection")),
+        ("connections", lambda: connections.hear("connection", 1)),
+        ("connections", lambda: connections.forget("connection")),
         ("pages|subscribers", lambda: subscribers.fan_out(order_id, 1)),
     ]
     for page, service in enumerate(("journal|subscribers", "journal|pages|subscribers")):
@@ -526,7 +659,11 @@ def every_call(world: World, claim: Claim) -> list[tuple[str, Callable[[], objec
             (service, partial(subscribers.read, one)),
             (service, partial(subscribers.hand_over, one, 1)),
             (service, partial(subscribers.take_back, [one])),
+            (service, partial(subscribers.replay, one, world.now())),
             (service, partial(subscribers.leave, one)),
+            ("connections", partial(connections.add, one)),
+            ("connections", partial(connections.end, one)),
+            ("connections", partial(connections.drop, one)),
         ]
     return calls
 
@@ -538,7 +675,7 @@ def test_no_call_begins_that_may_outlast_the_invocation(world: World) -> None:
             with pytest.raises(OutOfTime, match=service):
                 call()
     assert world.appended(claim).record.subscribers == ()
-    assert world.subscribers.find("connection") is None
+    assert world.connections.find("connection") is None
     assert world.queued() == []
 
 

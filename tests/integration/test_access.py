@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from order_engine.adapters.keys import DynamoKeys
 from order_engine.domain.access import PUBLIC, ApiKey, Scope, StoredKey
-from order_engine.domain.errors import MissingScope, RequestRefused, ServiceUnavailable, Unauthorized
+from order_engine.domain.errors import ServiceUnavailable
+from order_engine.domain.refusals import MissingScope, RequestRefused, Unauthorized
 from order_engine.use_cases.access import CACHE_SECONDS, Access
 
 from tests.integration.conftest import API_KEYS
@@ -27,7 +28,7 @@ class Door:
     access: Access = field(init=False)
 
     def __post_init__(self) -> None:
-        self.access = Access(self.keys, lambda: self.now)
+        self.access = Access(self.keys, lambda: AT + timedelta(seconds=self.now), lambda: self.now)
 
     def key(self, owner: str = "acme", scopes: tuple[str, ...] = ("trade", "read")) -> ApiKey:
         key = ApiKey.draw()
@@ -156,14 +157,14 @@ def test_a_rotation_of_the_streams_secret_leaves_the_last_tokens_open_once(door:
 
 
 def test_without_keys_nobody_is_asked(door: Door) -> None:
-    access = Access(None)
+    access = Access(None, lambda: AT)
 
     assert access.caller(None, Scope.TRADE).owner == PUBLIC
     assert [access.watcher(None, None, ORDER_ID), access.watcher(None, "any", ORDER_ID), access.streams()] == [None] * 3
 
 
 def test_keys_that_can_not_be_looked_up_let_nobody_in(door: Door) -> None:
-    access = Access(DynamoKeys(door.keys._dynamodb, "no such table"))
+    access = Access(DynamoKeys(door.keys._dynamodb, "no such table"), lambda: AT)
 
     with pytest.raises(ServiceUnavailable):
         access.caller(bearer(ApiKey.draw()), Scope.TRADE)

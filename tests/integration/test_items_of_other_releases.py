@@ -7,16 +7,20 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 import pytest
+from order_engine.adapters.journal.connections import DynamoConnections
 from order_engine.adapters.journal.journal import DynamoJournal
 from order_engine.adapters.journal.subscribers import DynamoSubscribers
 from order_engine.adapters.notify_requests import subscriber_of
-from order_engine.domain.errors import ClientOrderIdReused, LeaseHeld, UnknownOrder
+from order_engine.domain.errors import LeaseHeld, UnknownOrder
 from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.record import OrderRecord
+from order_engine.domain.refusals import ClientOrderIdReused
+from order_engine.domain.subscriber import Connection
+from order_engine.use_cases.audience import Audience
 
 from tests.doubles.timeline import Timeline
 from tests.integration.conftest import CLIENT_ORDER_IDS, CONNECTIONS, JOURNAL, SUBSCRIBER_PAGES
-from tests.support.builders import START, advanced, an_order
+from tests.support.builders import START, a_subscriber, advanced, an_order
 
 ORDER_ID = UUID("5a3b0000-0000-5000-8000-000000000001")  # made from the clientOrderId, as it was then
 LEASE = timedelta(seconds=25)
@@ -93,7 +97,7 @@ def journal(dynamodb: Any, clock: Timeline) -> DynamoJournal:
 @pytest.fixture
 def subscribers(dynamodb: Any, journal: DynamoJournal) -> DynamoSubscribers:
     dynamodb.put_item(TableName=CONNECTIONS, Item=EARLIER_ROW)
-    return DynamoSubscribers(dynamodb, CONNECTIONS, SUBSCRIBER_PAGES, JOURNAL)
+    return DynamoSubscribers(dynamodb, SUBSCRIBER_PAGES, JOURNAL)
 
 
 def test_an_order_of_an_earlier_release_is_read(journal: DynamoJournal) -> None:
@@ -159,20 +163,33 @@ def test_the_key_of_an_order_of_an_earlier_release_is_taken(journal: DynamoJourn
 
 
 def test_a_subscriber_of_an_earlier_release_is_like_any_other(
-    subscribers: DynamoSubscribers, journal: DynamoJournal
+    subscribers: DynamoSubscribers, journal: DynamoJournal, dynamodb: Any
 ) -> None:
-    found = subscribers.find("UqyzSd0JIAMCJ-w=")
-    assert found
+    connections = DynamoConnections(dynamodb, CONNECTIONS, Timeline())
+    connection = connections.find("UqyzSd0JIAMCJ-w=")
+    assert connection
+    found = connection.subscriber(ORDER_ID)
     kept = subscribers.read(found)
     assert kept
     assert (kept.live_after, kept.page, kept.connected_at) == (4, 0, START)
 
     (taken,) = subscribers.take_back([kept])
     assert subscribers.hand_over(taken, through=4)
-    subscribers.leave(found)
+    assert not connections.add(a_subscriber(uuid4(), "UqyzSd0JIAMCJ-w="))  # it is asked to connect again
+    assert connections.end(found)
+    Audience(subscribers, connections).gone(found)
 
     assert journal.read(ORDER_ID).subscribers == ()
-    assert subscribers.find("UqyzSd0JIAMCJ-w=") is None
+    assert connections.find("UqyzSd0JIAMCJ-w=") is None
+
+
+def test_an_earlier_release_finds_whom_a_connection_was_opened_for(dynamodb: Any) -> None:
+    connection = Connection("new=", START, {ORDER_ID: 3})
+
+    DynamoConnections(dynamodb, CONNECTIONS, Timeline()).open(connection)
+
+    row = dynamodb.get_item(TableName=CONNECTIONS, Key={"connectionId": {"S": "new="}})["Item"]
+    assert (row["orderId"], row["page"]) == ({"S": str(ORDER_ID)}, {"N": "3"})
 
 
 def test_more_subscribers_than_a_page_now_has_are_taken_back(

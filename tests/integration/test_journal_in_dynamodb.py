@@ -19,7 +19,6 @@ from order_engine import limits
 from order_engine.adapters.aws import CONTENDED, client
 from order_engine.adapters.journal.journal import KEPT, DynamoJournal
 from order_engine.domain.errors import (
-    ClientOrderIdReused,
     LeaseHeld,
     LeaseLost,
     OrderClosed,
@@ -29,6 +28,7 @@ from order_engine.domain.errors import (
 )
 from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.record import OrderRecord
+from order_engine.domain.refusals import ClientOrderIdReused
 from order_engine.ports import KEY_LIFETIME, Claim
 
 from tests.doubles.timeline import Timeline

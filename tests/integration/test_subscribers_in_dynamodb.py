@@ -13,13 +13,16 @@ from uuid import UUID, uuid4
 import pytest
 from order_engine import limits
 from order_engine.adapters.journal import subscribers as adapter
+from order_engine.adapters.journal.connections import LIFETIME, DynamoConnections
 from order_engine.adapters.journal.journal import DynamoJournal
-from order_engine.adapters.journal.subscribers import LIFETIME, MOST_SUBSCRIBERS, PAGES, DynamoSubscribers
-from order_engine.domain.errors import OutOfTime, ServiceUnavailable, TooManySubscribers, UnknownOrder
+from order_engine.adapters.journal.subscribers import MOST_SUBSCRIBERS, PAGES, DynamoSubscribers
+from order_engine.domain.errors import OutOfTime, ServiceUnavailable, UnknownOrder
 from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.record import OrderRecord
-from order_engine.domain.subscriber import Subscriber
+from order_engine.domain.refusals import TooManySubscribers
+from order_engine.domain.subscriber import Connection, Subscriber
 from order_engine.ports import Claim
+from order_engine.use_cases.audience import Audience
 from order_engine.use_cases.notify import Notifier
 from order_engine.use_cases.publish import Publisher
 
@@ -37,7 +40,7 @@ on_each_page = pytest.mark.parametrize("page", [0, 1])
 
 
 def subscribers_on(dynamodb: Any) -> DynamoSubscribers:
-    return DynamoSubscribers(dynamodb, CONNECTIONS, SUBSCRIBER_PAGES, JOURNAL)
+    return DynamoSubscribers(dynamodb, SUBSCRIBER_PAGES, JOURNAL)
 
 
 class Room:
@@ -113,8 +116,9 @@ def room(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> Room:
 def test_rows_and_pages_expire_with_their_connections_but_no_order(room: Room) -> None:
     room.fill(0)
     later = START + timedelta(minutes=5)
-    room.join("first")
+    first = room.join("first")
     room.join("second", connected_at=later)
+    DynamoConnections(room.dynamodb, CONNECTIONS, Timeline()).open(Connection("first", START, {first.order_id: 1}))
 
     order, page, row = room.item(0), room.item(1), room.row("first")
     assert order and page and row
@@ -124,7 +128,7 @@ def test_rows_and_pages_expire_with_their_connections_but_no_order(room: Room) -
     assert timedelta(hours=2) == LIFETIME  # when the gateway has closed every connection
 
 
-def test_the_first_twenty_are_kept_with_their_order_by_three_calls_each(full_size: Room) -> None:
+def test_the_first_twenty_are_kept_with_their_order_by_two_calls_each(full_size: Room) -> None:
     full_size.fill(0, but=2)
 
     with counted_calls(full_size.dynamodb) as calls:
@@ -132,7 +136,7 @@ def test_the_first_twenty_are_kept_with_their_order_by_three_calls_each(full_siz
 
     assert {one.page for one in joined} == {0}
     assert len(full_size.fan_out()) == 20
-    assert calls == {("GetItem", JOURNAL): 2, ("UpdateItem", JOURNAL): 2, ("PutItem", CONNECTIONS): 2}
+    assert calls == {("GetItem", JOURNAL): 2, ("UpdateItem", JOURNAL): 2}
 
 
 def test_who_finds_page_0_full_writes_nothing_there_but_one_mark(room: Room) -> None:
@@ -167,7 +171,6 @@ def test_500_can_watch_an_order_and_the_next_is_refused_by_reads(full_size: Room
         full_size.join("one too many")
 
     assert calls == {("GetItem", JOURNAL): 1, ("Query", SUBSCRIBER_PAGES): 1}
-    assert full_size.row("one too many") is None
     assert len(full_size.fan_out()) == MOST_SUBSCRIBERS == 500
 
 
@@ -197,41 +200,38 @@ def test_a_whole_page_is_taken_back_by_one_write(full_size: Room, page: int) -> 
 
 
 @on_each_page
-def test_who_leaves_is_struck_from_its_page_and_its_row_deleted(room: Room, page: int) -> None:
+def test_who_leaves_is_struck_from_its_page(room: Room, page: int) -> None:
     room.fill(*range(page))
     leaving, staying = room.join("leaving"), room.join("staying")
 
     with counted_calls(room.dynamodb) as calls:
         room.subscribers.leave(leaving)
 
-    assert calls == {("UpdateItem", room.place(page)["TableName"]): 1, ("DeleteItem", CONNECTIONS): 1}
-    assert room.row("leaving") is None
-    assert room.row("staying")
+    assert calls == {("UpdateItem", room.place(page)["TableName"]): 1}
+    assert room.subscribers.read(leaving) is None
     assert room.subscribers.read(staying) == staying
 
 
 @on_each_page
-def test_who_lost_its_row_or_its_page_may_still_leave(room: Room, page: int) -> None:
+def test_who_lost_its_page_may_still_leave(room: Room, page: int) -> None:
     room.fill(*range(page))
-    rowless, homeless = room.join("rowless"), room.join("homeless")
-    room.dynamodb.delete_item(TableName=CONNECTIONS, Key={"connectionId": {"S": "rowless"}})
-
-    room.subscribers.leave(rowless)
-    assert room.subscribers.read(rowless) is None
+    homeless = room.join("homeless")
     room.expire(page)
+
     room.subscribers.leave(homeless)
-    assert room.row("homeless") is None
+
     assert room.item(page) is None
 
 
 def test_who_could_not_leave_its_page_is_still_found(room: Room) -> None:
-    subscriber = room.join()
-    unavailable = DynamoSubscribers(room.dynamodb, CONNECTIONS, SUBSCRIBER_PAGES, "no such table")
+    subscriber, connections = room.join(), DynamoConnections(room.dynamodb, CONNECTIONS, Timeline())
+    connections.open(Connection("connection=", START, {subscriber.order_id: 0}))
+    unavailable = DynamoSubscribers(room.dynamodb, SUBSCRIBER_PAGES, "no such table")
 
     with pytest.raises(ServiceUnavailable):
-        unavailable.leave(subscriber)
+        Audience(unavailable, connections).gone(subscriber)
 
-    assert room.subscribers.find("connection=")
+    assert connections.find("connection=")
 
 
 def test_each_page_is_fanned_out_to_only_while_there_is_time(room: Room) -> None:
@@ -302,8 +302,6 @@ def test_who_is_always_late_is_refused_as_unavailable(room: Room) -> None:
     with pytest.raises(ServiceUnavailable, match="quicker"):
         subscribers_on(late).join(a_subscriber(room.order_id, "late"))
 
-    assert room.row("late") is None
-
 
 @pytest.mark.parametrize(("page", "places"), [(0, 1), (0, 3), (1, 1), (1, 3), (1, 5)])
 def test_a_join_whose_answer_was_lost_takes_one_place(room: Room, page: int, places: int) -> None:
@@ -361,8 +359,9 @@ def test_each_status_is_posted_once_in_order_while_notify_hands_over(room: Room,
     clock, gate = Timeline(), Gate()
     connections = {name: Socket() for name in ("a", "b", "c")}
     sockets = MemorySockets(gate, connections)
-    publisher = Publisher(room.journal, room.subscribers, sockets, MemoryNotifyRequests(gate), clock)
-    notify = Notifier(room.journal, room.subscribers, sockets, clock)
+    audience = Audience(room.subscribers, DynamoConnections(room.dynamodb, CONNECTIONS, clock))
+    publisher = Publisher(room.journal, room.subscribers, audience, sockets, MemoryNotifyRequests(gate), clock)
+    notify = Notifier(room.journal, room.subscribers, audience, sockets, clock)
     room.fill(*range(page))
     watching = [room.join(name) for name in connections]
     start = threading.Barrier(len(watching) + 1, timeout=10)

@@ -33,7 +33,7 @@ def calls_at(url: str) -> list[Call]:
     """A call to each service, with its limit and its tries."""
     dynamodb = client("dynamodb", url)
     journal = DynamoJournal(dynamodb, "journal", "keys", Timeline(), timedelta(seconds=25))
-    subscribers = DynamoSubscribers(dynamodb, "connections", "pages", "journal")
+    subscribers = DynamoSubscribers(dynamodb, "pages", "journal")
     queue = SqsOrderQueue(client("sqs", url), f"{url}/queue/orders")
     notify_requests = LambdaNotifyRequests(client("lambda", url), "notify")
     sockets = GatewaySockets(client("apigatewaymanagementapi", url))

@@ -17,6 +17,7 @@ from order_engine.domain.subscriber import Subscriber
 from order_engine.domain.swaps import Dropped, Ended, InFlight, NotFound, Quote, Transaction, TransactionState
 from order_engine.ports import Claim
 
+from tests.doubles.connections import MemoryConnections
 from tests.doubles.gate import Service, outside
 from tests.doubles.journal import LEASE, MemoryJournal
 from tests.doubles.services import MemoryHistory, MemoryNotifyRequests, MemoryQueue, MemorySockets
@@ -158,6 +159,14 @@ class TakesNobodyBack(MemorySubscribers):
     def take_back(self, subscribers: Sequence[Subscriber]) -> list[Subscriber]:
         """Nobody is kept."""
         return []
+
+
+class EndsEveryConnection(MemoryConnections):
+    """A socket is closed with any of its orders."""
+
+    def end(self, subscriber: Subscriber) -> bool:
+        """Says so."""
+        return super().end(subscriber) or True
 
 
 class ClosesTooSoon(MemorySockets):

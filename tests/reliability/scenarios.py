@@ -81,6 +81,15 @@ CROWDED_LEAVING = Scenario(
     page_size=2,
 )
 
+SHARED = Scenario("a socket for many orders", "confirmed", visits=(Visit("desk", 0.012, shared=True), *EARLY))
+SHARED_CROWDED = Scenario(
+    "sockets for many orders, crowded, one unsubscribes",
+    "failed",
+    (Fate.NO_LIQUIDITY,),
+    (Visit("a", 0.012, shared=True), Visit("b", 0.012, shared=True, leaves_at=0.4), Visit("late", 40.0, shared=True)),
+    page_size=1,
+)
+
 DEADLY_QUOTES = Scenario("dies at its quotes", "failed", (), EARLY, lethal=(Service.QUOTES, Mode.KILL_AFTER))
 DEADLY_SENDING = Scenario("dies once it has sent", "confirmed", (), EARLY, lethal=(Service.CHAIN, Mode.KILL_AFTER))
 DEADLY_REVERTED = Scenario(

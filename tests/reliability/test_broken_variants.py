@@ -68,6 +68,7 @@ VARIANTS = [
     ),
     Variant(broken.TakesNobodyBack, undisturbed(scenarios.THROTTLED_LAST), "a socket that stays sees all"),
     Variant(broken.ClosesTooSoon, undisturbed(scenarios.WATCHED), "a socket is closed after its final status"),
+    Variant(broken.EndsEveryConnection, undisturbed(scenarios.SHARED), "a socket for many orders is not closed"),
     Variant(broken.AsksNobody, undisturbed(scenarios.WATCHED), "a socket that stays sees all"),
     Variant(broken.DropsWhatIsSentAnew, undisturbed(scenarios.EXHAUSTED), "exactly one final status"),
     Variant(broken.ForgetsTheRow, faults(scenarios.PLAIN, Mode.FAIL_BEFORE), "a final order has its row"),

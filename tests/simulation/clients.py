@@ -7,6 +7,7 @@ from typing import Any
 from tests.chaos.world import Posted, Transcript
 from tests.doubles import lives
 from tests.doubles.services import Message, Socket
+from tests.simulation import plan as plans
 from tests.simulation.deployment import PlannedPlatform
 from tests.simulation.plan import Era, OrderPlan, Post, Visit
 
@@ -136,9 +137,46 @@ class Watcher:
 
     def _left(self, socket: Socket) -> None:
         for _, message in socket.received:
+            if "sequence" not in message:
+                continue
             self._seen = max(self._seen, message["sequence"])
             self._ended = self._ended or message["status"] in ("confirmed", "failed")
         self.begin()
+
+
+class Desk:
+    """A client with one socket for several orders."""
+
+    def __init__(self, platform: PlannedPlatform, posters: dict[int, Poster], plan: plans.Desk, name: str) -> None:
+        self._timeline = platform.gate.timeline
+        self._posters = posters
+        self._plan = plan
+        self.evidence = lives.Watcher(lives.Visit(name, 0.0))
+        self._desk = lives.Desk(platform, name, self._socket, self.evidence)
+
+    def begin(self) -> None:
+        """Connects, and subscribes to each order as soon as its id is known."""
+        self._desk.begin()
+        for number in self._plan.orders:
+            if poster := self._posters.get(number):
+                self._watch(poster)
+        if self._plan.visit.leave_at is not None:
+            self._timeline.later(self._plan.visit.leave_at, lambda: self._desk.leave(self._plan.visit.silent))
+
+    def _watch(self, poster: Poster) -> None:
+        order_id = poster.order_ids.get(0)
+        if order_id is None:
+            poster.waiting.setdefault(0, []).append(lambda: self._watch(poster))
+            return
+        transcript = self._desk.watch(order_id)
+        transcript.mute = self._plan.visit.mute
+        if poster.plan.number in self._plan.unsubscribes:
+            self._timeline.later(self._plan.after, lambda: self._desk.unsubscribe(transcript))
+
+    def _socket(self) -> Socket:
+        visit, now = self._plan.visit, self._timeline.seconds
+        deaf, stuck = ((begins + now, ends + now) for begins, ends in (visit.deaf, visit.stuck))
+        return Socket(deaf=deaf, stuck=stuck)
 
 
 class _Stay:

@@ -134,7 +134,7 @@ class PlannedPlatform(Platform):
         super().invoke_notify(wanted, delay, tries)
 
     def connect(
-        self, connection_id: str, order_id: str, after: int, socket: Socket, told: Callable[[bool], object]
+        self, connection_id: str, order_id: str | None, after: int, socket: Socket, told: Callable[[bool], object]
     ) -> None:
         """See `Platform.connect`."""
         self._about = connection_id

@@ -1,12 +1,14 @@
 """Draws a seed's plan. Each seed has its own share of the troubles: some worlds are calm, others have everything."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 from tests.doubles.gate import Mode, Service
 from tests.simulation.plan import (
     Answer,
     Broadcast,
+    Desk,
     Era,
     Fate,
     OrderPlan,
@@ -38,9 +40,11 @@ def draw(seed: int) -> Plan:
     luck = dice.choice((0.0, 0.1, 0.3, 0.6))  # how much the venues do wrong
     skew = dice.choice((0.0, 0.0, 0.5, 1.0))
     validity = dice.choice((10.0, 10.0, 20.0, 60.0, 90.0))
+    many = dice.choice((3, 4, 5, 6, 8, 10, 12))
     return Plan(
         seed=seed,
-        orders=tuple(_order(dice, n, luck, validity) for n in range(dice.choice((3, 4, 5, 6, 8, 10, 12)))),
+        orders=tuple(_order(dice, n, luck, validity) for n in range(many)),
+        desks=tuple(_desk(dice, many) for _ in range(dice.choice((0, 0, 1, 1, 2)))),
         windows=tuple(_window(dice, calm_at) for _ in range(dice.choice((0, 0, 0, 1, 1, 2, 3)))),
         rate=dice.choice((0.0, 0.002, 0.01, 0.03, 0.08)),
         kinds=kinds,
@@ -80,6 +84,22 @@ def _order(dice: random.Random, number: int, luck: float, validity: float) -> Or
         viewers=tuple(_visits(dice) for _ in range(20 if dice.random() < 0.01 else dice.choice(_VIEWERS))),
         fates=tuple(_fate(dice, luck, validity) for _ in range(3)),
         poison=(dice.choice(_POISONED), dice.choice((2, 5, 5))) if dice.random() < 0.03 else None,
+    )
+
+
+def _desk(dice: random.Random, many: int) -> Desk:
+    orders = tuple(number for number in range(many) if dice.random() < 0.7)
+    leaves = dice.random() < 0.2
+    return Desk(
+        dice.choice((0.0, 0.0, dice.uniform(0, 60))),
+        orders,
+        tuple(number for number in orders if dice.random() < 0.1),
+        dice.choice((0.0, 0.3, dice.uniform(0, 5))),
+        replace(
+            _visit(dice, 0.0),
+            leave_at=dice.choice((0.0, 3.0, 30.0)) if leaves else None,
+            silent=leaves and dice.random() < 0.3,
+        ),
     )
 
 

@@ -112,6 +112,18 @@ class Visit:
 
 
 @dataclass(frozen=True)
+class Desk:
+    """A client that watches these orders, by their numbers, on one socket that it opens for none of them; it says
+    `unsubscribe` for some, `after` so many seconds."""
+
+    at: float
+    orders: tuple[int, ...]
+    unsubscribes: tuple[int, ...] = ()
+    after: float = 0.0
+    visit: Visit = Visit(0.0)
+
+
+@dataclass(frozen=True)
 class OrderPlan:
     """One order, its clients and its luck. `poison`: this service kills every worker that calls it for the order, for
     so many deliveries."""
@@ -135,6 +147,7 @@ class Plan:
 
     seed: int
     orders: tuple[OrderPlan, ...]
+    desks: tuple[Desk, ...] = ()
     windows: tuple[Window, ...] = ()
     faults: Mapping[Place, Fault] | None = None
     rate: float = 0.0

@@ -64,6 +64,11 @@ def _windows(plan: Plan, fails: Fails) -> Plan:
     return replace(plan, windows=tuple(windows))
 
 
+def _desks(plan: Plan, fails: Fails) -> Plan:
+    desks = _fewer(plan.desks, lambda some: fails(replace(plan, desks=tuple(some))))
+    return replace(plan, desks=tuple(desks))
+
+
 def _simpler(plan: Plan, fails: Fails) -> Plan:
     """Takes every simplification of a single value that still fails."""
     changes: tuple[dict[str, Any], ...] = (
@@ -155,4 +160,4 @@ def _without(whole: tuple[T, ...], n: int) -> tuple[T, ...]:
     return (*whole[:n], *whole[n + 1 :])
 
 
-_PARTS = (_orders, _windows, _faults, _simpler, _lives)
+_PARTS = (_orders, _desks, _windows, _faults, _simpler, _lives)

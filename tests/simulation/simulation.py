@@ -16,7 +16,7 @@ from tests.doubles.lives import World
 from tests.doubles.platform import Parts
 from tests.doubles.tables import OrderItem, Tables
 from tests.doubles.timeline import Timeline
-from tests.simulation.clients import Poster, Watcher
+from tests.simulation.clients import Desk, Poster, Watcher
 from tests.simulation.deployment import PlannedPlatform
 from tests.simulation.gate import PlannedGate
 from tests.simulation.plan import Plan
@@ -71,14 +71,18 @@ class Simulation(World):
     def run(self) -> "Simulation":
         """Begins every order, and lets the world go on until nothing is left to do."""
         random.seed(self.plan.seed)  # the engine's back-off
-        later = self.gate.timeline.later
+        later, posters = self.gate.timeline.later, dict[int, Poster]()
         for order in self.plan.orders:
-            poster = Poster(self.planned, order, self.posted)
+            poster = posters[order.number] = Poster(self.planned, order, self.posted)
             later(order.at, poster.begin)
             for number, visits in enumerate(order.viewers):
                 watcher = Watcher(poster, f"o{order.number} viewer {number}", visits, 0)
                 self.watchers.append(watcher.evidence)
                 later(order.at, watcher.begin)
+        for number, desk in enumerate(self.plan.desks):
+            client = Desk(self.planned, posters, desk, f"desk {number}")
+            self.watchers.append(client.evidence)
+            later(desk.at, client.begin)
         return self.settle()
 
     def settle(self, lasts: float = _LONGEST_SECONDS) -> "Simulation":

@@ -33,6 +33,7 @@ def tell(plan: Plan, parts: Parts | None = None) -> Iterator[str]:
     world = Simulation(plan, parts, told=True).run()
     for order in plan.orders:
         yield from _order(order)
+    yield from (f"{_plainly(desk)}" for desk in plan.desks)
     yield from (
         f"{one.service} {one.kind} from {one.begins:.1f} to {one.ends:.1f} s, for {one.share:.0%} of its calls"
         for one in plan.windows

@@ -39,7 +39,7 @@ class Tally:
             statuses = [event.status.value for event in item.record.events]
             self.moves.update(pairwise(statuses))
             self.ends[str(getattr(item.record.last, "code", statuses[-1]))] += 1
-        self.pages.update(one.page for one in world.tables.connections.values())
+        self.pages.update(page for one in world.tables.connections.values() for page in one.connection.orders.values())
         self.answers.update(posted.status for posted in world.posted)
         self.invocations.update(world.planned.invocations)
         self.odd.update(world.planned.odd)
@@ -48,6 +48,7 @@ class Tally:
             era.expired for one in world.plan.orders for era in one.eras
         )
         self.sockets += sum(len(one.sockets) for one in world.watchers)
+        self.odd["orders on a socket for many"] += sum(one.shared for each in world.watchers for one, _ in each.sockets)
         if rules := list(broken):
             self.failed[seed] = rules
 

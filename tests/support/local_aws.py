@@ -17,7 +17,8 @@ from tests.template.reading import resources
 def create_table(dynamodb: Any, name: str, resource: str) -> None:
     """Create a table with the keys that the template gives it."""
     properties = resources("AWS::DynamoDB::Table")[resource]["Properties"]
-    keys = {key: properties[key] for key in ("AttributeDefinitions", "KeySchema", "BillingMode")}
+    needed = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
+    keys = {key: properties[key] for key in needed if key in properties}
     dynamodb.create_table(TableName=name, **keys)
 
 

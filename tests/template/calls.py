@@ -18,6 +18,7 @@ _PACKAGE = ROOT / "layers/common/python/order_engine"
 ADAPTERS = {
     "journal": "DynamoJournal",
     "subscribers": "DynamoSubscribers",
+    "connections": "DynamoConnections",
     "sockets": "GatewaySockets",
     "notify_requests": "LambdaNotifyRequests",
     "queue": "SqsOrderQueue",
@@ -29,7 +30,7 @@ ADAPTERS = {
 SETTINGS = {
     ("DynamoJournal", "_table"): "JOURNAL_TABLE",
     ("DynamoJournal", "_client_order_ids_table"): "CLIENT_ORDER_IDS_TABLE",
-    ("DynamoSubscribers", "_connections_table"): "CONNECTIONS_TABLE",
+    ("DynamoConnections", "_table"): "CONNECTIONS_TABLE",
     ("DynamoSubscribers", "_pages_table"): "SUBSCRIBER_PAGES_TABLE",
     ("DynamoSubscribers", "_journal_table"): "JOURNAL_TABLE",
     ("MockChain", "_table"): "CHAIN_TABLE",
@@ -39,6 +40,8 @@ SETTINGS = {
     ("LambdaNotifyRequests", "_function"): "NOTIFY_FUNCTION",
     ("GatewaySockets", ""): "MANAGEMENT_ENDPOINT",
 }
+# Without a table of their own: adapters are built on them.
+BASES = {"DynamoBuckets"}
 CLIENTS = {"_dynamodb", "_sqs", "_lambda", "_api"}
 ACTIONS = {
     "get_item": "dynamodb:GetItem",
@@ -60,17 +63,22 @@ PARTS = {
     "ConditionCheck": "condition_check_item",
 }
 
-Call = tuple[str, str]  # an action (with the method where its resource has one), the setting that names its resource
+Call = tuple[str, str]  # an action (with the method or index of its resource), the setting that names its resource
 
 
 @cache
 def _classes() -> dict[str, dict[str, ast.FunctionDef]]:
-    """The methods of every class of the engine, by class."""
+    """The methods of every class of the engine, by class; those of its bases among them."""
     found: dict[str, dict[str, ast.FunctionDef]] = {}
+    bases: dict[str, list[str]] = {}
     for path in _PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef) and not any(ast.unparse(base) == "Protocol" for base in node.bases):
                 found[node.name] = {part.name: part for part in node.body if isinstance(part, ast.FunctionDef)}
+                bases[node.name] = [ast.unparse(base) for base in node.bases]
+    for name, own in found.items():
+        for base in bases[name]:
+            own.update({method: body for method, body in found.get(base, {}).items() if method not in own})
     return found
 
 
@@ -126,7 +134,10 @@ def _calls_in(adapter: str, method: str) -> set[Call]:
     calls: set[Call] = set()
     for body in (methods[name] for name in reached):
         for operation, arguments in _operations_in(body):
-            calls |= {(ACTIONS[operation], setting) for setting in _settings_of(adapter, arguments)}
+            index = " index" * any(
+                isinstance(one, ast.keyword) and one.arg == "IndexName" for one in ast.walk(arguments)
+            )
+            calls |= {(ACTIONS[operation] + index, setting) for setting in _settings_of(adapter, arguments)}
     return calls
 
 
@@ -164,9 +175,10 @@ def _settings_of(adapter: str, arguments: ast.AST) -> set[str]:
 
 
 def classes_that_call_aws() -> set[str]:
-    """Every class of the engine that has a client of its own and calls it."""
+    """Every class of the engine that has a client of its own and calls it; not those that are only built on."""
     return {
         name
         for name, methods in _classes().items()
+        if name not in BASES
         if any(first in CLIENTS and second for method in methods.values() for first, second in _through_self(method))
     }

@@ -1,6 +1,7 @@
 """Each function may do what its code does, and nothing else."""
 
 import pytest
+from order_engine.adapters.journal.connections import BY_OWNER
 
 from tests.template.calls import ADAPTERS, calls_of, classes_that_call_aws
 from tests.template.reading import (
@@ -26,8 +27,13 @@ def needed(folder: str) -> set[tuple[str, str]]:
     environment = variables(name)
     needs = set(LOGS)
     for call, setting in calls_of(folder):
-        action, _, method = call.partition(" ")
-        needs.add((action, f"{SOCKETS}/{method}/@connections/*" if method else referred(environment[setting])))
+        action, _, of = call.partition(" ")
+        if action == "execute-api:ManageConnections":
+            needs.add((action, f"{SOCKETS}/{of}/@connections/*"))
+        elif of == "index":
+            needs.add((action, f"${{{referred(environment[setting])}.Arn}}/index/{BY_OWNER}"))
+        else:
+            needs.add((action, referred(environment[setting])))
     for event in template()["Resources"][name]["Properties"].get("Events", {}).values():
         if event["Type"] == "SQS":
             queue = referred(event["Properties"]["Queue"])

@@ -9,10 +9,10 @@ from order_engine import limits
 from order_engine.domain.errors import SocketUnreachable, UnknownOrder
 from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.record import OrderRecord
-from order_engine.domain.subscriber import CONNECTING
+from order_engine.domain.subscriber import CONNECTING, Connection
 
 from tests.doubles.gate import Mode, Service
-from tests.doubles.tables import Tables
+from tests.doubles.tables import Socketed, Tables
 from tests.support.builders import a_record, a_subscriber, advanced
 from tests.unit.deployment import Deployment
 
@@ -292,13 +292,35 @@ def test_a_socket_that_notify_can_not_close_is_left_open(trouble: str) -> None:
 def test_a_replay_of_an_order_that_is_final_ends_with_the_close(page: int) -> None:
     room = Room(a_record(OrderStatus.FAILED))
     socket = room.watch("again", page, live_after=3)
-    room.platform.tables.connections["again"] = room.kept["again"]
+    connection = Connection("again", room.timeline(), {room.order_id: page})
+    room.platform.tables.connections["again"] = Socketed(connection)
 
-    room.run(lambda: room.platform.subscription().replay("again", 1))
+    room.run(lambda: room.platform.subscription().replay(connection, room.order_id, 1))
     room.notify("again")
 
     assert socket.sequences == [2, 3]
     assert socket.dismissed
+
+
+@ON_EACH_PAGE
+@pytest.mark.parametrize("by", ["the publisher", "notify"])
+def test_a_socket_for_many_orders_outlives_each(page: int, by: str) -> None:
+    room = Room()
+    socket = room.watch("desk", page, **({"live_after": 1} if by == "the publisher" else {}))
+    connection = Connection("desk", room.timeline(), {room.order_id: page, uuid4(): 0}, lasting=True)
+    room.platform.tables.connections["desk"] = Socketed(connection)
+
+    room.publish(final=True)
+    if by == "notify":
+        room.notify("desk")
+    room.dismiss()
+
+    assert socket.statuses[-1] == "failed"
+    assert not socket.closed
+    assert room.kept == {}
+    left = room.platform.tables.connections["desk"].connection.orders
+    assert room.order_id not in left
+    assert len(left) == 1
 
 
 @ON_EACH_PAGE

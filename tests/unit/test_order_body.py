@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from order_engine.domain.errors import (
+from order_engine.domain.order import OrderTerms
+from order_engine.domain.refusals import (
     AcceptanceUnknown,
     ClientOrderIdReused,
     InvalidRequest,
@@ -17,7 +18,6 @@ from order_engine.domain.errors import (
     RequestRefused,
     TooManySubscribers,
 )
-from order_engine.domain.order import OrderTerms
 from order_engine.domain.tokens import TOKENS
 from order_engine.entrypoints.order_body import MAX_BODY_BYTES, parse_order
 from order_engine.entrypoints.problems import problem_response

@@ -5,10 +5,10 @@ from uuid import UUID
 
 import pytest
 from order_engine.domain.access import PUBLIC
-from order_engine.domain.errors import AcceptanceUnknown, ClientOrderIdReused, NothingAccepted, RequestRefused
 from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.order import Order, OrderTerms
 from order_engine.domain.record import OrderRecord
+from order_engine.domain.refusals import AcceptanceUnknown, ClientOrderIdReused, NothingAccepted, RequestRefused
 from order_engine.use_cases.submit import fingerprint_of
 
 from tests.doubles.gate import Gate, Mode, Service, Troubles

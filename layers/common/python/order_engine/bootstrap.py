@@ -16,7 +16,7 @@ from order_engine.settings import MissingSetting, Settings
 if TYPE_CHECKING:
     from psycopg import Connection
 
-    from order_engine.ports import Clock, NotifyRequests, OrderQueue, Quotas, Sockets, Subscribers
+    from order_engine.ports import Clock, Connections, NotifyRequests, OrderQueue, Quotas, Sockets, Subscribers
     from order_engine.use_cases.access import Access
     from order_engine.use_cases.execute import Executor
     from order_engine.use_cases.notify import Notifier
@@ -46,9 +46,9 @@ class Bootstrap:
         given = self.settings
         match given.text("ACCESS"):
             case "open":
-                return Access(None)
+                return Access(None, self.now)
             case "keys":
-                return Access(DynamoKeys(self.dynamodb, given.text("API_KEYS_TABLE")))
+                return Access(DynamoKeys(self.dynamodb, given.text("API_KEYS_TABLE")), self.now)
             case other:
                 raise MissingSetting(f"ACCESS must be keys or open, not {other!r}")
 
@@ -63,13 +63,16 @@ class Bootstrap:
         """Build the use case of ws_connect."""
         from order_engine.use_cases.subscribe import Subscription
 
-        return Subscription(self.subscribers, self.sockets, self.notify_requests, self.now)
+        parts = (self.subscribers, self.connections, self.sockets, self.notify_requests)
+        return Subscription(*parts, self.now, self.settings.text("STREAM_URL"))
 
     def notifier(self) -> "Notifier":
         """Build the use case of notify."""
+        from order_engine.use_cases.audience import Audience
         from order_engine.use_cases.notify import Notifier
 
-        return Notifier(self.journal, self.subscribers, self.sockets, self.now)
+        audience = Audience(self.subscribers, self.connections)
+        return Notifier(self.journal, self.subscribers, audience, self.sockets, self.now)
 
     def executor(self) -> "Executor":
         """Build the use case of route_execute and dead_letters."""
@@ -79,11 +82,14 @@ class Bootstrap:
         from order_engine.adapters.mock_market.venue import MockVenue
         from order_engine.domain.steps import Policy
         from order_engine.domain.swaps import VenueName
+        from order_engine.use_cases.audience import Audience
         from order_engine.use_cases.execute import Executor
         from order_engine.use_cases.publish import Publisher
         from order_engine.use_cases.venue_calls import VenueCalls
 
         given, now = self.settings, self.now
+        audience = Audience(self.subscribers, self.connections)
+        publisher = Publisher(self.journal, self.subscribers, audience, self.sockets, self.notify_requests, now)
         chain = MockChain(self.dynamodb, given.text("CHAIN_TABLE"))
         conditions = VenueConditions(
             quote_latency_ms=given.milliseconds("VENUE_QUOTE_LATENCY_MS", VenueConditions.quote_latency_ms),
@@ -96,7 +102,7 @@ class Bootstrap:
         )
         return Executor(
             journal=self.journal,
-            publisher=Publisher(self.journal, self.subscribers, self.sockets, self.notify_requests, now),
+            publisher=publisher,
             queue=self.order_queue,
             history=PostgresHistory(self.connect_to_database),
             venues=VenueCalls(tuple(MockVenue(name, chain, now, conditions) for name in VenueName), now),
@@ -138,8 +144,16 @@ class Bootstrap:
         """Who watches which order."""
         from order_engine.adapters.journal.subscribers import DynamoSubscribers
 
-        names = ("CONNECTIONS_TABLE", "SUBSCRIBER_PAGES_TABLE", "JOURNAL_TABLE")
+        names = ("SUBSCRIBER_PAGES_TABLE", "JOURNAL_TABLE")
         return DynamoSubscribers(self.dynamodb, *(self.settings.text(name) for name in names))
+
+    @cached_property
+    def connections(self) -> "Connections":
+        """The sockets that are open, and what each watches."""
+        from order_engine.adapters.journal.connections import DynamoConnections
+
+        most = int(self.settings.number("OWNER_STREAMS", 0))
+        return DynamoConnections(self.dynamodb, self.settings.text("CONNECTIONS_TABLE"), self.now, most)
 
     @cached_property
     def sockets(self) -> "Sockets":

@@ -12,11 +12,11 @@ from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
-from order_engine.domain.access import Caller, StoredKey, StreamSecrets
+from order_engine.domain.access import StoredKey, StreamSecrets
 from order_engine.domain.order import Order
 from order_engine.domain.quota import Allowance
 from order_engine.domain.record import OrderRecord
-from order_engine.domain.subscriber import Subscriber
+from order_engine.domain.subscriber import Connection, Subscriber
 from order_engine.domain.swaps import Ended, InFlight, Quote, Transaction, TransactionState, VenueName
 
 Clock = Callable[[], datetime]  # aware, UTC
@@ -102,13 +102,10 @@ class Subscribers(Protocol):
     """Who watches which order, in pages. A page is one item: all writes to it exclude each other, and a crowd on the
     further pages costs the order's own item (page 0) nothing."""
 
-    def join(self, subscriber: Subscriber, caller: Caller | None = None) -> Subscriber:
-        """Keep a new subscriber and return it with its page. With `caller` the order must be its owner's.
+    def join(self, subscriber: Subscriber, admit: Callable[[str], object] = lambda _owner: None) -> Subscriber:
+        """Keep a new subscriber and return it with its page. `admit` is told whose order it is, and may refuse.
 
-        Raises UnknownOrder or TooManySubscribers; neither refusal writes anything."""
-
-    def find(self, connection_id: str) -> Subscriber | None:
-        """Return the subscriber of a connection, of which only order, page and connection are valid."""
+        Raises UnknownOrder or TooManySubscribers; no refusal writes anything."""
 
     def read(self, subscriber: Subscriber) -> Subscriber | None:
         """Return the subscriber as it is stored (consistent read); None if it is not kept any more."""
@@ -125,8 +122,42 @@ class Subscribers(Protocol):
         """Make `notify` the writer of subscribers of one page again, each after its `sent_through`, in one write.
         Return them as they are then, without those that are not kept any more."""
 
+    def replay(self, subscriber: Subscriber, at: datetime) -> Subscriber | None:
+        """Take one subscriber back as `take_back` does, because it has asked for that; None if it is not kept.
+
+        Raises ReplayUnderWay while `notify` is its writer already, unless that is overdue."""
+
     def leave(self, subscriber: Subscriber) -> None:
         """Forget a subscriber; one that is not kept is no error. Only its order, page and connection are read."""
+
+
+class Connections(Protocol):
+    """The sockets that are open, and which orders each watches."""
+
+    def admit(self, owner: str) -> None:
+        """Raise TooManyStreams if the owner has as many open as it may have; those of the last second may be missed."""
+
+    def open(self, connection: Connection) -> None:
+        """Keep a new connection, for as long as a socket can be open."""
+
+    def find(self, connection_id: str) -> Connection | None:
+        """Return a connection."""
+
+    def hear(self, connection_id: str, cost: int) -> Connection | None:
+        """Count a message of a connection, and return the connection. Raises TooManyMessages."""
+
+    def add(self, subscriber: Subscriber) -> bool:
+        """Note that a connection watches another order; from then on it is lasting. Return False if it is not kept, or
+        is being closed. Raises TooManySubscriptions."""
+
+    def end(self, subscriber: Subscriber) -> bool:
+        """Return whether the socket is to be closed now that the order is over: if so nothing can be added to it."""
+
+    def drop(self, subscriber: Subscriber) -> None:
+        """Note that a connection does not watch the order any more; one that is not kept is no error."""
+
+    def forget(self, connection_id: str) -> None:
+        """Forget a connection; one that is not kept is no error."""
 
 
 class Keys(Protocol):

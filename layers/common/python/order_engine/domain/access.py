@@ -26,6 +26,7 @@ _KEY = re.compile(
     rf"oe_([0-9A-Za-z]{{{_KEY_ID_LENGTH}}})_([0-9A-Za-z]{{{_SECRET_LENGTH}}})([0-9A-Za-z]{{{_CHECKSUM_LENGTH}}})"
 )
 _TOKEN_BYTES = 16
+_CONNECTION_TOKEN = re.compile(rf"([0-9A-Za-z]{{{_KEY_ID_LENGTH}}})\.([0-9]{{1,12}})\.([0-9A-Za-z_-]+)", re.ASCII)
 
 
 class Scope(StrEnum):
@@ -120,12 +121,27 @@ class StreamSecrets:
 
     def token(self, order_id: UUID) -> str:
         """Return the token that opens the order's stream alone, always the same one."""
-        return _token(self.secrets[0], order_id)
+        return _token(self.secrets[0], f"stream {order_id}")
 
     def opens(self, token: str, order_id: UUID) -> bool:
         """Return whether a token opens the order's stream."""
+        return self._has_made(token, f"stream {order_id}")
+
+    def connection_token(self, key_id: str, until: datetime) -> str:
+        """Return a token that opens connections as the key does, until then: `<keyId>.<epoch seconds>.<HMAC>`."""
+        seconds = int(until.timestamp())
+        return f"{key_id}.{seconds}.{_token(self.secrets[0], f'connection {key_id} {seconds}')}"
+
+    def connects(self, token: str, at: datetime) -> str | None:
+        """Return the key, by its id, as which a token opens connections at this moment."""
+        match = _CONNECTION_TOKEN.fullmatch(token)
+        if match is None or not self._has_made(match[3], f"connection {match[1]} {match[2]}"):
+            return None
+        return match[1] if int(match[2]) > at.timestamp() else None
+
+    def _has_made(self, token: str, of: str) -> bool:
         given = token.encode()
-        return sum(hmac.compare_digest(given, _token(one, order_id).encode()) for one in self.secrets) > 0
+        return sum(hmac.compare_digest(given, _token(one, of).encode()) for one in self.secrets) > 0
 
     def __repr__(self) -> str:
         """They stay out of logs and tracebacks."""
@@ -144,6 +160,6 @@ def _checksum(body: str) -> str:
     return digits.rjust(_CHECKSUM_LENGTH, "0")
 
 
-def _token(secret: str, order_id: UUID) -> str:
-    digest = hmac.new(secret.encode(), f"stream {order_id}".encode(), hashlib.sha256).digest()
+def _token(secret: str, of: str) -> str:
+    digest = hmac.new(secret.encode(), of.encode(), hashlib.sha256).digest()
     return urlsafe_b64encode(digest[:_TOKEN_BYTES]).rstrip(b"=").decode()

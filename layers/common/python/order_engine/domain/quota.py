@@ -32,9 +32,9 @@ class Quota:
         """Milliseconds between two requests at exactly this rate."""
         return math.ceil(WINDOW_SECONDS * 1000 / self.limit)
 
-    def latest(self, now: int) -> int:
-        """Return up to which arrival time a request is let through now."""
-        return now + WINDOW_SECONDS * 1000 - self.interval
+    def latest(self, now: int, cost: int = 1) -> int:
+        """Return up to which arrival time a request that counts as so many is let through now."""
+        return now + WINDOW_SECONDS * 1000 - cost * self.interval
 
     def allowed(self, now: int, arrival: int) -> Allowance:
         """Return what one is told that was let through, and has moved the arrival time to `arrival`."""
@@ -42,7 +42,7 @@ class Quota:
         remaining = max(0, (WINDOW_SECONDS * 1000 - used) // self.interval)
         return Allowance(self.limit, remaining, math.ceil(used / 1000))
 
-    def denied(self, now: int, arrival: int) -> Allowance:
+    def denied(self, now: int, arrival: int, cost: int = 1) -> Allowance:
         """Return what one is told that was not let through at this arrival time."""
-        wait = math.ceil((arrival - self.latest(now)) / 1000)
+        wait = math.ceil((arrival - self.latest(now, cost)) / 1000)
         return Allowance(self.limit, 0, math.ceil((arrival - now) / 1000), max(1, wait))

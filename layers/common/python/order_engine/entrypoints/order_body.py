@@ -8,8 +8,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, mo
 from pydantic.alias_generators import to_camel
 
 from order_engine.domain.amounts import decimal_places, max_amount_of, parse_amount, to_wire
-from order_engine.domain.errors import FieldError, InvalidRequest
 from order_engine.domain.order import OrderTerms
+from order_engine.domain.refusals import FieldError, InvalidRequest
 from order_engine.domain.tokens import TOKENS, resolve
 
 # The request itself is under 1 kB; 16 KiB leaves room for clients that pad, and keeps what is hashed and parsed small.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from order_engine.domain.errors import RequestRefused
+from order_engine.domain.refusals import RequestRefused
 
 _STATUS = {
     "INVALID_JSON": HTTPStatus.BAD_REQUEST,
@@ -18,6 +18,8 @@ _STATUS = {
     "INVALID_FIELD": HTTPStatus.UNPROCESSABLE_ENTITY,
     "TOO_MANY_REQUESTS": HTTPStatus.TOO_MANY_REQUESTS,
     "TOO_MANY_SUBSCRIBERS": HTTPStatus.TOO_MANY_REQUESTS,
+    "TOO_MANY_STREAMS": HTTPStatus.TOO_MANY_REQUESTS,
+    "SERVICE_UNAVAILABLE": HTTPStatus.SERVICE_UNAVAILABLE,
     "NOTHING_ACCEPTED": HTTPStatus.SERVICE_UNAVAILABLE,
     "ACCEPTANCE_UNKNOWN": HTTPStatus.SERVICE_UNAVAILABLE,
 }

@@ -1,69 +1,153 @@
 """What a client says on the WebSocket: the query of its handshake, and its messages."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
-from order_engine.domain.errors import FieldError, InvalidRequest
+from order_engine.domain.errors import UnknownOrder
+from order_engine.domain.refusals import FieldError, InvalidRequest, RequestRefused, TooManyMessages, UnknownConnection
+from order_engine.domain.subscriber import Connection
 from order_engine.observability import logger
+from order_engine.use_cases.access import Access
 from order_engine.use_cases.subscribe import Subscription
 
 
 @dataclass(frozen=True)
 class Ping:
-    """`{"action":"ping"}`"""
+    """`{"action":"ping"}`. `cost`: as how many messages it counts."""
+
+    cost: ClassVar = 1
+    order_id: UUID | None = None
 
 
 @dataclass(frozen=True)
 class Replay:
-    """`{"action":"replay","after":n}`"""
+    """`{"action":"replay","after":n,"orderId":…}`; without an order it is about the only one that is watched."""
 
+    cost: ClassVar = 10
+    order_id: UUID | None
     after: int
 
 
-def parse_query(query: dict[str, str]) -> tuple[UUID, int]:
-    """Return the orderId of a handshake, and after which status the client wants to go on (0: from the first).
+@dataclass(frozen=True)
+class Subscribe:
+    """`{"action":"subscribe","orderId":…,"after":n,"token":…}`"""
+
+    cost: ClassVar = 1
+    order_id: UUID
+    after: int
+    token: str | None
+
+
+@dataclass(frozen=True)
+class Unsubscribe:
+    """`{"action":"unsubscribe","orderId":…}`"""
+
+    cost: ClassVar = 1
+    order_id: UUID
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """The query of a handshake. Without an order the connection watches none until it subscribes."""
+
+    order_id: UUID | None
+    after: int
+    token: str | None
+
+
+def parse_query(query: Mapping[str, str]) -> Handshake:
+    """Return what a handshake asks for; `after` says with which status the client wants to go on (0: from the first).
 
     Raises InvalidRequest.
     """
-    text = query.get("orderId")
-    if not text:
-        raise _invalid("orderId", "is required: connect with ?orderId=<the orderId of the 202 answer>")
-    try:
-        order_id = UUID(text)
-    except ValueError as fault:
-        raise _invalid("orderId", "must be a UUID") from fault
-    return order_id, _after(query.get("after") or "0")
+    token = query.get("token")
+    if "orderId" in query:
+        return Handshake(_order_id(query["orderId"]), _after(query.get("after") or "0"), token)
+    if strange := sorted(set(query) - {"token"}):
+        raise _invalid("orderId", f"is required with {strange[0][:64]!r}: ?orderId=<the orderId of the 202 answer>")
+    return Handshake(None, 0, token)
 
 
-def answer(subscription: Subscription, connection_id: str, text: str) -> None:
+def answer(access: Access, subscription: Subscription, connection_id: str, text: str) -> None:
     """Do what a message asks for. Whatever is wrong with it is said on the socket, and changes nothing else."""
     logger.info("message received", extra={"connectionId": connection_id, "length": len(text)})
+    about: UUID | None = None
     try:
-        match _parse(text):
-            case Ping():
-                subscription.pong(connection_id)
-            case Replay(after=after):
-                subscription.replay(connection_id, after)
-    except InvalidRequest as refusal:
-        subscription.refuse(connection_id, refusal)
+        message: Ping | Replay | Subscribe | Unsubscribe | InvalidRequest
+        try:
+            message = _parse(text)
+            about = message.order_id
+        except InvalidRequest as refusal:
+            message = refusal
+        connection = subscription.hear(connection_id, getattr(message, "cost", 1))
+        if isinstance(message, InvalidRequest):
+            raise message
+        if isinstance(message, Ping):
+            subscription.pong(connection_id)
+        elif connection is None:
+            raise UnknownConnection
+        else:
+            _obey(access, subscription, connection, message)
+    except TooManyMessages as refusal:
+        if not refusal.told:
+            subscription.refuse(connection_id, refusal)
+    except UnknownOrder as unknown:
+        subscription.refuse(connection_id, InvalidRequest("UNKNOWN_ORDER", f"there is no order {unknown}"), about)
+    except RequestRefused as refusal:
+        subscription.refuse(connection_id, refusal, about)
 
 
-def _parse(text: str) -> Ping | Replay:
+def _obey(
+    access: Access, subscription: Subscription, connection: Connection, message: Replay | Subscribe | Unsubscribe
+) -> None:
+    match message:
+        case Subscribe(order_id=order_id, after=after, token=token):
+            caller = access.subscriber(connection.key_id, token, order_id)
+            subscription.subscribe(connection, order_id, after, caller)
+        case Unsubscribe(order_id=order_id):
+            subscription.unsubscribe(connection, order_id)
+        case Replay(order_id=None) if len(connection.orders) != 1:
+            raise _invalid("orderId", f"is required: this connection watches {len(connection.orders)} orders")
+        case Replay(order_id=order_id, after=after):
+            subscription.replay(connection, order_id or next(iter(connection.orders)), after)
+
+
+def _parse(text: str) -> Ping | Replay | Subscribe | Unsubscribe:
     try:
         message = json.loads(text)
     except (ValueError, RecursionError) as fault:
         raise InvalidRequest("INVALID_JSON", "a message must be JSON") from fault
     if not isinstance(message, dict):
         raise InvalidRequest("INVALID_JSON", "a message must be a JSON object")
-    match message:
-        case {"action": "ping"}:
+    given = {name: value for name, value in message.items() if value is not None or name == "after"}
+    after: Any = given.get("after", 0)
+    match given.get("action"):
+        case "ping":
             return Ping()
-        case {"action": "replay"}:
-            after: Any = message.get("after", 0)
-            return Replay(_after("" if isinstance(after, bool) else str(after)))
-    raise InvalidRequest("UNKNOWN_ACTION", 'action must be "ping" or "replay"')
+        case "replay":
+            order_id = _order_id(given["orderId"]) if "orderId" in given else None
+            return Replay(order_id, _after("" if isinstance(after, bool) else str(after)))
+        case "subscribe":
+            token = given.get("token")
+            if token is not None and not isinstance(token, str):
+                raise _invalid("token", "must be a string, that of the order's streamUrl")
+            sequence = _after("" if isinstance(after, bool) else str(after))
+            return Subscribe(_order_id(given.get("orderId")), sequence, token)
+        case "unsubscribe":
+            return Unsubscribe(_order_id(given.get("orderId")))
+    raise InvalidRequest("UNKNOWN_ACTION", 'action must be "subscribe", "unsubscribe", "replay" or "ping"')
+
+
+def _order_id(text: Any) -> UUID:
+    if not text:
+        raise _invalid("orderId", "is required: the orderId of the 202 answer")
+    try:
+        return UUID(text if isinstance(text, str) else "")
+    except ValueError as fault:
+        raise _invalid("orderId", "must be a UUID") from fault
 
 
 def _after(text: str) -> int:

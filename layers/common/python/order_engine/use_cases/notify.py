@@ -13,6 +13,7 @@ from order_engine.domain.record import OrderRecord
 from order_engine.domain.subscriber import CONNECTING, Subscriber
 from order_engine.observability import log_owner, logger
 from order_engine.ports import Clock, Journal, Sockets, Subscribers
+from order_engine.use_cases.audience import Audience
 
 # How long a socket that is throttled or hangs is retried; Lambda repeats the invocation after a minute.
 _PATIENCE = timedelta(seconds=5)
@@ -32,6 +33,7 @@ class Notifier:
 
     journal: Journal
     subscribers: Subscribers
+    audience: Audience
     sockets: Sockets
     now: Clock
     # Back-off in seconds between posts to a socket that is not connected yet or throttled; the last one is repeated
@@ -84,7 +86,7 @@ class Notifier:
             except SocketGone:
                 pause = next(pauses) or self.pauses[-1]
                 if self.now() - subscriber.connected_at >= CONNECTING:
-                    self.subscribers.leave(subscriber)
+                    self.audience.gone(subscriber)
                     return False
             except SocketUnreachable:
                 following = next(pauses)
@@ -96,12 +98,15 @@ class Notifier:
                 return False
 
     def _close(self, subscriber: Subscriber, pauses: Iterator[float | None]) -> None:
-        """Close the socket, best effort: a client whose socket stays open has had everything.
+        """Close the socket unless it watches other orders, best effort: a client whose socket stays open has had
+        everything.
 
         One to which nothing had to be posted may not be connected yet; it is waited for unless it has left.
         """
-        self.sleep(_SETTLING_SECONDS)
         try:
+            if not self.audience.ended(subscriber):
+                return
+            self.sleep(_SETTLING_SECONDS)
             while not self.sockets.close(subscriber.connection_id):
                 pause = next(pauses) or self.pauses[-1]
                 if self.now() - subscriber.connected_at >= CONNECTING:

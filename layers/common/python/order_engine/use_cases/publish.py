@@ -19,12 +19,10 @@ from order_engine.domain.amounts import to_wire
 from order_engine.domain.errors import ServiceUnavailable, SocketGone, SocketUnreachable
 from order_engine.domain.events import Confirmed, Failed, StatusEvent
 from order_engine.domain.record import OrderRecord
-from order_engine.domain.subscriber import CONNECTING, Subscriber
+from order_engine.domain.subscriber import CONNECTING, OVERDUE_AFTER, Subscriber
 from order_engine.observability import count_lag, logger
 from order_engine.ports import Claim, Clock, Journal, NotifyRequests, Sockets, Subscribers
-
-# A subscriber that was not handed over for so long is overdue: its invocation of `notify` may have been lost.
-_OVERDUE_AFTER = timedelta(seconds=10)
+from order_engine.use_cases.audience import Audience
 
 # Concurrent posts of one event. A socket that hangs occupies one for the limit of a post; more hanging sockets than
 # this delay those behind them, which are then taken back too.
@@ -39,6 +37,7 @@ class Publisher:
 
     journal: Journal
     subscribers: Subscribers
+    audience: Audience
     sockets: Sockets
     notify_requests: NotifyRequests
     now: Clock
@@ -99,8 +98,8 @@ class Publisher:
         )
 
     def dismiss(self, record: OrderRecord) -> None:
-        """Close the sockets of those that were `served`, within `limits.CLOSES`. Never raises: a client whose socket
-        stays open has had everything.
+        """Close the sockets of those that were `served` and watch nothing else, within `limits.CLOSES`. Never raises: a
+        client whose socket stays open has had everything.
 
         To be called last. A gateway that has taken a message may not have passed it on when it is told to close the
         socket, and then drops it: MiniStack does under load, and AWS promises nothing.
@@ -131,7 +130,7 @@ class Publisher:
     def _overdue(self, known: Sequence[Subscriber], record: OrderRecord) -> list[Subscriber]:
         """Return the subscribers that `notify` should have handed over by now. Its invocation may have been lost;
         another one does no harm, because `notify` resumes from what is stored."""
-        overdue = self.now() - _OVERDUE_AFTER
+        overdue = self.now() - OVERDUE_AFTER
         return [
             one
             for one in known
@@ -178,13 +177,14 @@ class Publisher:
     def _forget(self, subscriber: Subscriber) -> None:
         """Best-effort cleanup: a subscriber left over is found gone at the next post, or expires with its order."""
         try:
-            self.subscribers.leave(subscriber)
+            self.audience.gone(subscriber)
         except ServiceUnavailable as fault:
             logger.warning("a subscriber that is gone could not be removed", extra={"reason": str(fault)})
 
     def _close(self, subscriber: Subscriber) -> None:
         try:
-            self.sockets.close(subscriber.connection_id)
+            if self.audience.ended(subscriber):
+                self.sockets.close(subscriber.connection_id)
         except (SocketUnreachable, ServiceUnavailable) as fault:
             logger.info("socket not closed", extra={"connectionId": subscriber.connection_id, "reason": str(fault)})
 

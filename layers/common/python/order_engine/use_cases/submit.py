@@ -8,10 +8,11 @@ from uuid import uuid4
 
 from order_engine.domain.access import StreamSecrets
 from order_engine.domain.amounts import to_wire
-from order_engine.domain.errors import AcceptanceUnknown, NothingAccepted, ServiceUnavailable, TooManyRequests
+from order_engine.domain.errors import ServiceUnavailable
 from order_engine.domain.order import Order, OrderTerms
 from order_engine.domain.quota import Allowance
 from order_engine.domain.record import OrderRecord
+from order_engine.domain.refusals import AcceptanceUnknown, NothingAccepted, TooManyRequests
 from order_engine.observability import count, log_context, logger
 from order_engine.ports import Clock, Journal, OrderQueue, Quotas
 

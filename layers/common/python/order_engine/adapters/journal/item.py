@@ -96,11 +96,16 @@ def subscribers_of(item: dict[str, Any]) -> tuple[Subscriber, ...]:
         Subscriber(
             order_id=order_id,
             connection_id=connection_id,
-            connected_at=datetime.fromisoformat(row["M"]["connectedAt"]["S"]).astimezone(UTC),
+            connected_at=_moment(row["M"]["connectedAt"]["S"]),
             sent_through=int(row["M"]["sentThrough"]["N"]),
             generation=int(row["M"]["generation"]["N"]),
             live_after=int(row["M"]["liveAfter"]["N"]) if "liveAfter" in row["M"] else None,
             page=page,
+            replayed_at=_moment(row["M"]["replayedAt"]["S"]) if "replayedAt" in row["M"] else None,
         )
         for connection_id, row in item["subscribers"]["M"].items()
     )
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

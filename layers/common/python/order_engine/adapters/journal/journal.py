@@ -28,7 +28,6 @@ from order_engine.adapters.journal.item import (
 from order_engine.domain.access import PUBLIC
 from order_engine.domain.errors import (
     BackingOff,
-    ClientOrderIdReused,
     LeaseHeld,
     LeaseLost,
     NotNow,
@@ -37,6 +36,7 @@ from order_engine.domain.errors import (
     UnknownOrder,
 )
 from order_engine.domain.record import OrderRecord
+from order_engine.domain.refusals import ClientOrderIdReused
 from order_engine.limits import DYNAMODB
 from order_engine.ports import KEY_LIFETIME, Claim, Clock
 

@@ -1,4 +1,4 @@
-"""The subscribers in DynamoDB: in pages of their order, and by connection ID in a table that says on which page.
+"""The subscribers in DynamoDB, in pages of their order.
 
 Page 0 is the order's journal item. The others are items with the key orderId and page (1, 2 …), and with sequence (the
 last event that was fanned out on the page), subscribers (a map by connection ID, as in the journal's item) and
@@ -6,10 +6,10 @@ expiresAt. An order with such pages is marked `crowded` before anyone enters one
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,13 +17,11 @@ from botocore.exceptions import ClientError
 
 from order_engine import limits
 from order_engine.adapters.aws import code_of, service_errors
+from order_engine.adapters.journal.connections import LIFETIME
 from order_engine.adapters.journal.item import in_seconds, is_set, key_of, owner_of, subscribers_of
-from order_engine.domain.access import Caller
-from order_engine.domain.errors import ServiceUnavailable, TooManySubscribers, UnknownOrder
-from order_engine.domain.subscriber import Subscriber
-
-# API Gateway closes a WebSocket connection after two hours at the latest (its quota "connection duration").
-LIFETIME = timedelta(hours=2)
+from order_engine.domain.errors import ServiceUnavailable, UnknownOrder
+from order_engine.domain.refusals import ReplayUnderWay, TooManySubscribers
+from order_engine.domain.subscriber import OVERDUE_AFTER, Subscriber
 
 # A write costs a unit for each KB of its item: a full page has three of them, an order's events as many at the most.
 PAGE_SIZE = 20
@@ -37,48 +35,17 @@ _TRIES = 10
 class DynamoSubscribers:
     """Implements `ports.Subscribers`."""
 
-    def __init__(self, dynamodb: Any, connections_table: str, pages_table: str, journal_table: str) -> None:
+    def __init__(self, dynamodb: Any, pages_table: str, journal_table: str) -> None:
         self._dynamodb = dynamodb
-        self._connections_table = connections_table
         self._pages_table = pages_table
         self._journal_table = journal_table
         self._pool = ThreadPoolExecutor(8, "page")  # which starts its threads when it needs them
 
-    def join(self, subscriber: Subscriber, caller: Caller | None = None) -> Subscriber:
-        """Write the connection's row last: a refused subscriber leaves none."""
+    def join(self, subscriber: Subscriber, admit: Callable[[str], object] = lambda _owner: None) -> Subscriber:
         order = self._order(subscriber.order_id)
-        if caller and caller.owner != owner_of(order):
-            raise UnknownOrder(str(subscriber.order_id))
+        admit(owner_of(order))
         first = replace(subscriber, page=0)
-        kept = first if _has_room(order) and self._enter(first) else self._enter_further(subscriber, order)
-        with service_errors("subscribers", limits.DYNAMODB):
-            self._dynamodb.put_item(
-                TableName=self._connections_table,
-                Item={
-                    "connectionId": {"S": kept.connection_id},
-                    "orderId": {"S": str(kept.order_id)},
-                    "page": {"N": str(kept.page)},
-                    "expiresAt": in_seconds(kept.connected_at + LIFETIME),
-                    # By which it is found when the key is revoked.
-                    **({"keyId": {"S": caller.key_id}} if caller and caller.key_id else {}),
-                },
-            )
-        return kept
-
-    def find(self, connection_id: str) -> Subscriber | None:
-        with service_errors("subscribers", limits.DYNAMODB):
-            response = self._dynamodb.get_item(
-                TableName=self._connections_table, Key={"connectionId": {"S": connection_id}}, ConsistentRead=True
-            )
-        if "Item" not in response:
-            return None
-        row = response["Item"]
-        return Subscriber(
-            order_id=UUID(row["orderId"]["S"]),
-            connection_id=connection_id,
-            connected_at=datetime.fromtimestamp(int(row["expiresAt"]["N"]), UTC) - LIFETIME,
-            page=int(row.get("page", {"N": "0"})["N"]),  # an earlier release's rows have none
-        )
+        return first if _has_room(order) and self._enter(first) else self._enter_further(subscriber, order)
 
     def read(self, subscriber: Subscriber) -> Subscriber | None:
         with service_errors("subscribers", limits.DYNAMODB):
@@ -113,8 +80,29 @@ class DynamoSubscribers:
             for taken in self._take_back(subscribers[start : start + PAGE_SIZE])
         ]
 
+    def replay(self, subscriber: Subscriber, at: datetime) -> Subscriber | None:
+        entry = "subscribers.#connection"
+        written, item = self._update(
+            subscriber.order_id,
+            subscriber.page,
+            f"SET {entry}.sentThrough = :after, {entry}.generation = {entry}.generation + :one, "
+            f"{entry}.replayedAt = :at REMOVE {entry}.liveAfter",
+            f"attribute_exists({entry}.liveAfter) OR {entry}.replayedAt < :overdue "
+            f"OR (attribute_not_exists({entry}.replayedAt) AND {entry}.connectedAt < :overdue)",
+            {"#connection": subscriber.connection_id},
+            {
+                ":after": {"N": str(subscriber.sent_through)},
+                ":one": {"N": "1"},
+                ":at": {"S": at.isoformat()},
+                ":overdue": {"S": (at - OVERDUE_AFTER).isoformat()},
+            },
+        )
+        kept = {one.connection_id: one for one in subscribers_of(item)} if item else {}
+        if not written and subscriber.connection_id in kept:
+            raise ReplayUnderWay
+        return kept.get(subscriber.connection_id)
+
     def leave(self, subscriber: Subscriber) -> None:
-        """The entry goes first: as long as it is there, the connection's row leads to it."""
         self._update(
             subscriber.order_id,
             subscriber.page,
@@ -122,10 +110,6 @@ class DynamoSubscribers:
             "attribute_exists(subscribers.#connection)",  # which also keeps a missing item from being made
             {"#connection": subscriber.connection_id},
         )
-        with service_errors("subscribers", limits.DYNAMODB):
-            self._dynamodb.delete_item(
-                TableName=self._connections_table, Key={"connectionId": {"S": subscriber.connection_id}}
-            )
 
     # --- joining --------------------------------------------------------------------------------------------------
 
