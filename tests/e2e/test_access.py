@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import httpx
 import pytest
 from order_engine.domain.access import ApiKey
+from order_engine.entrypoints.socket_messages import Ping, Replay, Subscribe, Unsubscribe
 from samtranslator.yaml_helper import yaml_parse
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -17,6 +20,7 @@ from local.stack import ROOT, LocalStack
 from tests.e2e.conftest import QUICK
 from tests.e2e.system import FIVE, PATIENCE_SECONDS, System, Watcher, an_order, statuses, wait_for
 
+MOST_STREAMS = 8
 CREDENTIALS = (
     "none",
     "malformed",
@@ -31,9 +35,26 @@ CREDENTIALS = (
 REFUSED = dict.fromkeys(("none", "malformed", "unknown", "wrong secret", "revoked"), 401)
 POSTED = {**REFUSED, "without the scope": 403, "another owner's": 202, "right": 202}
 WATCHED = {**REFUSED, "without the scope": 403, "another owner's": 404, "right": 101}
-MATRIX = {"POST /api/orders/execute": POSTED, "$connect": WATCHED}
-# Only on a socket that is open already, whose handshake was judged; a revoked key's is closed.
-ON_THE_SOCKET = {"$default", "$disconnect"}
+LISTENED = {**REFUSED, "without the scope": 403, "another owner's": 200, "right": 200}
+MATRIX = {"POST /api/orders/execute": POSTED, "POST /api/streams": LISTENED, "$connect": WATCHED}
+# What a socket may ask for about an order that it does not watch, by how it was opened and what stands in the message:
+# where keys don't come in, the socket was opened with another order's token, and the message has a token. A number is
+# the answer to the handshake: such a socket is never open.
+_NO_SOCKET = {"revoked": 401, "revoked while open": "closed", "without the scope": 403}
+ACTIONS: dict[str, dict[str, object]] = {
+    "subscribe": {
+        **dict.fromkeys(("none", "malformed", "unknown", "wrong secret"), "UNAUTHORIZED"),
+        **_NO_SOCKET,
+        "another owner's": "UNKNOWN_ORDER",
+        "right": "subscribed",
+        "the order's token": "subscribed",
+    },
+    **{
+        action: {**dict.fromkeys((*CREDENTIALS, "the order's token"), answer), **_NO_SOCKET}
+        for action, answer in (("unsubscribe", "NOT_SUBSCRIBED"), ("replay", "NOT_SUBSCRIBED"), ("ping", "pong"))
+    },
+}
+ANSWERED_ON = {"$default": ACTIONS}
 
 
 @dataclass(frozen=True)
@@ -65,6 +86,11 @@ class Keyed:
         headers = {"authorization": authorization} if authorization else {}
         return self.system.post(json.dumps(an_order(**changes)).encode(), **headers)
 
+    def connection_token(self, authorization: str | None) -> httpx.Response:
+        headers = {"authorization": authorization} if authorization else {}
+        url = self.system.stack.endpoints.http + "/api/streams"
+        return httpx.post(url, headers=headers, trust_env=False, timeout=PATIENCE_SECONDS)
+
     def placed(self, owner: str = "mine", **changes: object) -> dict[str, str]:
         """The body of the 202 to an owner's order."""
         response = self.post(self.bearer("right", "trade", owner), **changes)
@@ -87,8 +113,9 @@ class Keyed:
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    parameters = {**QUICK, "Access": "keys", "OwnerStreams": f"{MOST_STREAMS}"}
     with (
-        LocalStack(tmp_path_factory.mktemp("keyed"), port=0, parameters={**QUICK, "Access": "keys"}) as stack,
+        LocalStack(tmp_path_factory.mktemp("keyed"), port=0, parameters=parameters) as stack,
         httpx.Client(trust_env=False, timeout=PATIENCE_SECONDS) as http,
     ):
         system = System(stack, http)
@@ -110,8 +137,12 @@ def test_every_route_is_in_the_matrix() -> None:
     http = {f"{one['Properties']['Method']} {one['Properties']['Path']}" for one in events if one["Type"] == "HttpApi"}
     sockets = {*resources["WebSocketApi"]["Properties"]["Routes"]}
 
-    assert http | sockets == {*MATRIX} | ON_THE_SOCKET
+    # Lambda tells of a closed socket, and nobody is answered.
+    assert http | sockets == {*MATRIX} | {*ANSWERED_ON} | {"$disconnect"}
     assert all(tuple(answers) == CREDENTIALS for answers in MATRIX.values())
+    assert set(ACTIONS) == {kind.__name__.lower() for kind in (Subscribe, Unsubscribe, Replay, Ping)}
+    cases = {*CREDENTIALS, "revoked while open", "the order's token"}
+    assert all({*answers} == cases for answers in ACTIONS.values())
 
 
 @pytest.mark.parametrize(("route", "credential"), [*product(MATRIX, CREDENTIALS)])
@@ -120,12 +151,107 @@ def test_with_keys(keyed: Keyed, route: str, credential: str) -> None:
         query = f"?orderId={keyed.placed()['orderId']}"
         answered = keyed.handshake(query, keyed.bearer(credential, "read"))
     else:
-        response = keyed.post(keyed.bearer(credential, "trade"))
+        posting = keyed.post if "execute" in route else keyed.connection_token
+        response = posting(keyed.bearer(credential, "trade" if "execute" in route else "read"))
         answered = response.status_code
         if answered == 401:
             assert response.headers["www-authenticate"] == "Bearer"
 
     assert answered == MATRIX[route][credential]
+
+
+@pytest.mark.parametrize(
+    ("action", "credential"), [(action, credential) for action in ACTIONS for credential in ACTIONS[action]]
+)
+def test_on_a_socket_with_keys(keyed: Keyed, action: str, credential: str) -> None:
+    expected = ACTIONS[action][credential]
+    order, other = keyed.placed(), keyed.placed()
+    right, wrong = (one["streamUrl"].partition("token=")[2] for one in (order, other))
+    message = {"action": action, "orderId": order["orderId"]}
+    token = {"malformed": "x", "unknown": "A" * 22, "wrong secret": wrong, "the order's token": right}.get(credential)
+    by_key = credential in ("revoked", "revoked while open", "without the scope", "another owner's", "right")
+    key = keyed.operator.create("mine", ["read"])
+    authorization = f"Bearer {key.text}" if credential == "revoked while open" else keyed.bearer(credential, "read")
+    if isinstance(expected, int):
+        assert keyed.handshake("", authorization) == expected
+        return
+    query = "" if by_key else f"?orderId={other['orderId']}&token={wrong}&after=1"
+    with keyed.open(query, authorization if by_key else None) as socket:
+        if credential == "revoked while open":
+            wait_for(lambda: keyed.operator.revoke(key.key_id) == 1, "its socket is kept")
+            with pytest.raises(ConnectionClosed):
+                socket.recv(timeout=PATIENCE_SECONDS)
+            return
+        watcher = Watcher(socket)
+        watcher.say(message | ({"token": token} if token else {}))
+        answers = watcher.until("subscribed", "error", "pong")
+
+    assert answers[-1].get("code", answers[-1]["type"]) == expected
+    assert all(one["orderId"] in (order["orderId"], other["orderId"]) for one in answers if "orderId" in one)
+    if expected != "subscribed":
+        assert not [one for one in answers if one.get("orderId") == order["orderId"] and "status" in one]
+
+
+def test_a_token_of_a_key_opens_sockets_for_five_minutes_without_the_key(keyed: Keyed) -> None:
+    """As a browser does, which can't set a header on the handshake."""
+    response = keyed.connection_token(keyed.bearer("right", "read"))
+    made = response.json()
+    left = datetime.fromisoformat(made["expiresAt"]) - datetime.now(UTC)
+    query = made["streamUrl"].partition("/live")[2]
+    assert timedelta(minutes=4) < left <= timedelta(minutes=5)
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["referrer-policy"] == "no-referrer"
+
+    mine, yours = keyed.placed("mine"), keyed.placed("yours")
+    with keyed.open(query) as socket:
+        watcher = Watcher(socket)
+        watcher.say({"action": "subscribe", "orderId": yours["orderId"]})
+        assert watcher.next()["code"] == "UNKNOWN_ORDER"
+        watcher.say({"action": "subscribe", "orderId": mine["orderId"]})
+        assert [one["status"] for one in watcher.to_the_end() if "status" in one] == FIVE
+
+    key_id, until, code = query.removeprefix("?token=").split(".")
+    later = f"?token={key_id}.{int(until) + 1}.{code}"
+    wrong = (later, query[:-1], "?token=", f"{query}&orderId={mine['orderId']}", f"?token={key_id}.1.{code}")
+    assert [keyed.handshake(one) for one in wrong] == [401] * 5
+
+
+def test_a_revoked_keys_token_opens_nothing(keyed: Keyed) -> None:
+    key = keyed.operator.create("leaving", ["read"])
+    query = keyed.connection_token(f"Bearer {key.text}").json()["streamUrl"].partition("/live")[2]
+
+    with keyed.open(query) as socket:
+        wait_for(lambda: keyed.operator.revoke(key.key_id) == 1, "its socket is kept")
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=PATIENCE_SECONDS)
+
+    wait_for(lambda: keyed.handshake(query) == 401, "no function remembers the key")
+
+
+def test_an_owner_has_so_many_sockets_open(keyed: Keyed) -> None:
+    """Counted by an index, which may lag on AWS."""
+    authorization = keyed.bearer("right", "read", "busy")
+    with ExitStack() as opened:
+        for _ in range(MOST_STREAMS):
+            opened.enter_context(keyed.open("", authorization))
+        assert keyed.handshake("", authorization) == 429
+        assert keyed.handshake(f"?orderId={keyed.placed('busy')['orderId']}", authorization) == 429
+        assert keyed.handshake("", keyed.bearer("right", "read", "idle")) == 101
+    wait_for(lambda: keyed.handshake("", authorization) == 101, "those that left count no more")
+
+
+def test_a_request_without_a_key_costs_little(keyed: Keyed) -> None:
+    """However large it is: it is not read, and so are neither the journal nor a table."""
+    large = json.dumps({f"field {n} " + "x" * 60: n for n in range(200)}).encode()
+    before, many = keyed.system.stack.log.stat().st_size, 10
+
+    for n in range(many):
+        headers = {"authorization": f"Bearer {ApiKey.draw().text}"} if n % 2 else {}
+        response = keyed.system.post(large, **headers)
+        assert response.status_code == 401
+        assert len(response.content) + sum(len(name + value) for name, value in response.headers.items()) < 1024
+
+    assert (keyed.system.stack.log.stat().st_size - before) / many < 1024
 
 
 @pytest.mark.parametrize(("route", "authorization"), [*product(MATRIX, (None, "Bearer nonsense"))])
@@ -135,6 +261,11 @@ def test_open(system: System, route: str, authorization: str | None) -> None:
     response = system.post(json.dumps(an_order()).encode(), **headers)
     assert response.status_code == 202
     order = response.json()
+    if "streams" in route:
+        url = system.stack.endpoints.http + route.partition(" ")[2]
+        assert httpx.post(url, headers=headers, trust_env=False).json() == {
+            "streamUrl": system.stack.outputs["WebSocketUrl"]
+        }
     if route == "$connect":
         assert "token" not in order["streamUrl"]
         assert statuses(system.follow(order["orderId"])) == FIVE

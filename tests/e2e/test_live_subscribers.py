@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from local.client import Message
-from tests.e2e.system import FIVE, System, an_order, sequences, statuses, wait_for
+from tests.e2e.system import FIVE, System, Watcher, an_order, sequences, statuses, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,8 @@ _NO_ORDER = UUID(int=0)
 @pytest.mark.parametrize(
     ("query", "status", "code"),
     [
-        ("", 400, "INVALID_FIELD"),
+        ("?orderId=", 400, "INVALID_FIELD"),
+        ("?orderid={known}", 400, "INVALID_FIELD"),
         ("?orderId=no-uuid", 400, "INVALID_FIELD"),
         (f"?orderId={_NO_ORDER}", 404, "UNKNOWN_ORDER"),
         ("?orderId={known}&after=last", 400, "INVALID_FIELD"),
@@ -130,4 +131,51 @@ def test_a_handshake_without_an_order_to_watch_is_refused_with_a_problem(
     assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
     problem = json.loads(response.body or b"")
     assert (problem["status"], problem["code"]) == (status, code)
-    assert all(item["orderId"]["S"] not in query for item in system.items("ConnectionsTableName"))
+    assert not [one for item in system.items("ConnectionsTableName") for one in item["orders"]["M"] if one in query]
+
+
+# --- one socket, many orders ------------------------------------------------------------------------------------------
+
+
+def test_one_socket_watches_many_orders_and_stays_open(system: System) -> None:
+    orders = [system.submit(an_order())["orderId"] for _ in range(5)]
+    with system.socket("") as socket:
+        watcher = Watcher(socket)
+        for order_id in orders:
+            watcher.say({"action": "subscribe", "orderId": order_id})
+        heard: dict[str, list[Message]] = {order_id: [] for order_id in orders}
+        while not all(statuses(life)[-1:] == ["confirmed"] for life in heard.values()):
+            message = watcher.next()
+            if "sequence" in message:
+                heard[message["orderId"]].append(message)
+        assert [one for one in watcher.up_to_pong() if "type" not in one] == []
+
+    assert [statuses(life) for life in heard.values()] == [FIVE] * 5
+    wait_for(lambda: not system.connections(orders[0]), "nobody watches any more")
+
+
+def test_an_order_that_is_over_is_let_go_of_and_may_be_watched_once_more(
+    system: System, confirmed: list[Message], order_id: str
+) -> None:
+    with system.socket("") as socket:
+        watcher = Watcher(socket)
+        for after in (0, 3):
+            watcher.say({"action": "subscribe", "orderId": order_id, "after": after})
+            assert [one for one in watcher.to_the_end() if "sequence" in one] == confirmed[after:]
+            watcher.up_to_pong()
+            wait_for(lambda: not system.connections(order_id), "it is let go of")
+
+
+def test_an_order_unsubscribed_from_is_heard_of_no_more(slow: System) -> None:
+    leaving, staying = (slow.submit(an_order())["orderId"] for _ in range(2))
+    with slow.socket(f"?orderId={leaving}") as socket:
+        watcher = Watcher(socket)
+        watcher.say({"action": "subscribe", "orderId": staying})
+        heard = watcher.until("subscribed")
+        watcher.say({"action": "unsubscribe", "orderId": leaving})
+        heard += watcher.until("unsubscribed")
+        assert heard[-1] == {"type": "unsubscribed", "orderId": leaving}
+        last = watcher.to_the_end()
+        watcher.up_to_pong()  # and the socket stays open, though it was opened for an order
+
+    assert {message["orderId"] for message in last} == {staying}

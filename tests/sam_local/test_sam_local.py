@@ -226,6 +226,15 @@ def test_ws_connect_answers_a_ping_on_the_socket(world: World) -> None:
         assert json.loads(socket.recv(timeout=10)) == {"type": "pong"}
 
 
+def test_ws_connect_says_where_to_connect_for_many_orders(world: World) -> None:
+    answer = world.invoke("ws_connect-streams")
+
+    assert (answer["statusCode"], json.loads(answer["body"])["streamUrl"]) == (
+        200,
+        world.sam.stack.outputs["WebSocketUrl"],
+    )
+
+
 def test_ws_connect_bears_that_its_socket_is_gone(world: World) -> None:
     assert world.invoke("ws_connect-default") == {"statusCode": 200}
 

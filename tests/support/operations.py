@@ -55,7 +55,7 @@ class Operator:
     def connections(self, order_id: str) -> set[str]:
         """The ids of the connections that watch an order."""
         items = self.items("ConnectionsTableName")
-        return {item["connectionId"]["S"] for item in items if item["orderId"]["S"] == order_id}
+        return {item["connectionId"]["S"] for item in items if order_id in item["orders"]["M"]}
 
     def query(self, statement: str, *arguments: object) -> list[Row]:
         url = self.stack.postgres.url
