@@ -12,7 +12,7 @@ ARCHITECTURE := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 TEMPLATES := template.yaml $(wildcard infrastructure/*.yaml)
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv-sam/bin/sam
 
-.PHONY: help run stop status order watch show psql keys invoke test bench chaos simulate formal lint validate build artifact sam-local sam-stack lock clean
+.PHONY: help run stop status order watch cancel show psql keys invoke test bench chaos simulate formal lint validate build artifact sam-local sam-stack lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1 \2/p' $(MAKEFILE_LIST) | while read -r target text; \
@@ -33,6 +33,9 @@ order: $(READY) ## send an order and follow it; TOKENS="SOL USDC 1.5"
 
 watch: $(READY) ## show an order's statuses as they come; ORDER=<orderId>
 	@$(BIN)/python -m local watch "$(ORDER)"
+
+cancel: $(READY) ## cancel an order; ORDER=<orderId>
+	@$(BIN)/python -m local cancel "$(ORDER)"
 
 show: $(READY) ## an order's whole story; ORDER=<orderId>
 	@$(BIN)/python -m local show "$(ORDER)"

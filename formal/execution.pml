@@ -5,6 +5,7 @@
  *   Worker 1, 2      two deliveries of the order, perhaps at     domain.decisions, use_cases.execute
  *                    once
  *   Worker 3         the consumer of the dead-letter queue       Executor.give_up, functions/dead_letters
+ *   Canceller        the order's owner, once (with -DCANCEL)     use_cases.orders, Journal.decide
  *   Chain            what becomes of a transaction: it arrives   a venue (ports.Venue) and its chain, which has no guard
  *                    or is lost, lands or reverts, or its        of one landing an order: only the engine prevents a
  *                    validity passes, its only death             second one
@@ -37,14 +38,14 @@
 #define KILLS    2 /* maxReceiveCount: so many deliveries that killed their worker make a message a dead letter */
 #define HASHES   3 /* transactions; a right engine has one for each attempt, a wrong one may have more */
 
-mtype:status = { pending, routing, building, submitted, confirmed, failed };
+mtype:status = { pending, routing, building, submitted, confirmed, failed, cancelled };
 mtype:chain = { unsent, flying, waiting, landed, reverted, dead };
 
 /* The lifecycle. tests/formal/test_lifecycle_table.py holds it against order_engine.domain.lifecycle.TRANSITIONS. */
 #define LEGAL(from, to) ( \
-    (from == pending && (to == routing || to == failed)) || \
-    (from == routing && (to == building || to == routing || to == failed)) || \
-    (from == building && (to == submitted || to == routing || to == failed)) || \
+    (from == pending && (to == routing || to == failed || to == cancelled)) || \
+    (from == routing && (to == building || to == routing || to == failed || to == cancelled)) || \
+    (from == building && (to == submitted || to == routing || to == failed || to == cancelled)) || \
     (from == submitted && (to == confirmed || to == routing || to == failed)))
 
 mtype:status status = pending;
@@ -66,7 +67,7 @@ byte faults = FAULTS;
 bool orphaned;         /* the lease's owner is no more; nobody in the engine can see this */
 bool taken_up;         /* a worker has had the order; only an assertion looks at it */
 
-#define IS_FINAL   (status == confirmed || status == failed)
+#define IS_FINAL   (status == confirmed || status == failed || status == cancelled)
 #define CAN_LAND(t) (chain[t] == unsent || chain[t] == flying || chain[t] == waiting)
 #define SETTLED    (IS_FINAL && closed && row == status && orders[0] + orders[1] + dead_letters == 0)
 
@@ -79,7 +80,7 @@ bool taken_up;         /* a worker has had the order; only an assertion looks at
               :: atomic { faults > 0 -> faults--; goto unanswered }
 #endif
 
-#define NEVER_TAKEN_UP (status == pending && owner == 0)
+#define NEVER_TAKEN_UP (attempt == 0 && owner == 0 && (status == pending || status == cancelled))
 #define CAN_CLAIM      (!closed && !backing_off && (owner == 0 || run_out))
 
 /* Journal.claim; `t` is then the transaction that the order depends on, if it has one. */
@@ -137,7 +138,8 @@ inline name_transaction() {
 /* Venue.submit: the broadcast is on its way. A transaction that the chain has, or does not take any more, is as it was. */
 inline send() {
     if
-    :: atomic { name_transaction(); if :: chain[t] == unsent -> chain[t] = flying :: else fi }
+    :: atomic { assert(status != cancelled); /* cancelled is never swapped */
+        name_transaction(); if :: chain[t] == unsent -> chain[t] = flying :: else fi }
     FAULT
     fi
 }
@@ -298,6 +300,7 @@ crashed:
 inline land(t) {
     assert(chain[1] != landed && chain[2] != landed && chain[3] != landed); /* one execution */
     assert(status != failed); /* failed only where nothing can land */
+    assert(status != cancelled); /* cancelled is never swapped */
     chain[t] = landed
 }
 
@@ -315,6 +318,26 @@ end:
     FATE(2)
     FATE(3)
     od
+}
+
+proctype Canceller() {
+    if
+#ifdef WRONG_CANCELLED_AFTER_SUBMITTED
+    :: atomic { !IS_FINAL ->
+#else
+    :: atomic { !IS_FINAL && transaction == 0 -> /* Journal.decide */
+#endif
+        status = cancelled;
+        owner = 0; /* whoever has the order loses it */
+        run_out = false;
+        orphaned = false;
+        backing_off = false };
+        if
+        :: orders[0]++
+        :: atomic { faults > 0 -> faults-- } /* its client does not repeat the request */
+        fi
+    :: atomic { IS_FINAL || transaction != 0 } /* TooLateToCancel */
+    fi
 }
 
 proctype Clock() {
@@ -337,6 +360,9 @@ init {
         run Worker(2, false);
         run Worker(3, true);
         run Chain();
+#ifdef CANCEL
+        run Canceller();
+#endif
         run Clock()
     };
     /* Where nothing more happens: */

@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     watching = command(_watch, "watch", "show an order's statuses as they come, until it has ended")
     watching.add_argument("order", help="its orderId or its streamUrl")
     watching.add_argument("--json", action="store_true", help="the messages as they are on the wire, one a line")
+    command(_cancel, "cancel", "cancel an order, which is possible until it is submitted").add_argument("order")
     command(_status, "status", "what the running system is at: orders, queues, last errors")
     command(_show, "show", "an order's whole story: journal, log, rows").add_argument("order_id")
     command(_psql, "psql", "psql on the order history; takes its arguments, such as -c 'SELECT 1'")
@@ -90,6 +91,12 @@ def _watch(arguments: Arguments) -> int:
     return watch(arguments.order, arguments.json)
 
 
+def _cancel(arguments: Arguments) -> int:
+    from local.order import cancel
+
+    return cancel(arguments.order)
+
+
 def _status(_arguments: Arguments) -> int:
     from local.operate import status
 
@@ -121,6 +128,8 @@ def _invoke(arguments: Arguments) -> int:
 
 
 def _keys(arguments: Arguments) -> int:
+    if arguments.key_id and arguments.action != "revoke":
+        raise LocalStackError(f"{arguments.action} takes no further word")
     from local.keys import work_with_keys
 
     return work_with_keys(arguments.action, arguments.stack, arguments.owner, arguments.scopes, arguments.key_id)

@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 from local.errors import OrderRefused
 
 PATH = "/api/orders/execute"
-_FINAL = frozenset({"confirmed", "failed"})
+_FINAL = frozenset({"confirmed", "failed", "cancelled"})
 
 Message = dict[str, Any]
 
@@ -27,6 +27,16 @@ def submit(http_base: str, payload: Mapping[str, object], key: str | None = None
     with httpx.Client(trust_env=False, timeout=30) as http:
         response = http.post(http_base + PATH, content=content, headers=headers)
     if response.status_code != httpx.codes.ACCEPTED:
+        raise OrderRefused(_problem(response))
+    return _parse(response.text)
+
+
+def cancel(http_base: str, order_id: str, key: str | None = None) -> Message:
+    """Cancel an order and return it as it is then. Raises OrderRefused and httpx.TransportError, as `submit` does."""
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    with httpx.Client(trust_env=False, timeout=30) as http:
+        response = http.delete(f"{http_base}/api/orders/{order_id}", headers=headers)
+    if response.status_code != httpx.codes.OK:
         raise OrderRefused(_problem(response))
     return _parse(response.text)
 

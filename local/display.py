@@ -11,7 +11,7 @@ from rich.text import Text
 
 from local.client import Message
 
-_COLOURS = {"confirmed": "green", "failed": "red", "submitted": "cyan"}
+_COLOURS = {"confirmed": "green", "failed": "red", "cancelled": "yellow", "submitted": "cyan"}
 
 
 def show_life(messages: Iterable[Message], title: str, console: Console) -> Message:

@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from order_engine.adapters.keys import DynamoKeys
-from order_engine.domain.access import ApiKey, StoredKey
+from order_engine.domain.access import KEY_ID, ApiKey, StoredKey
 from order_engine.domain.errors import ServiceUnavailable
 
 from local.display import say
@@ -67,7 +67,7 @@ class Deployment:
         """Revoke a key, and close the sockets that were opened with it; return how many. Raises LocalStackError if
         there is no such key."""
         if self.keys.revoke(key_id, datetime.now(UTC), self.operator) is None:
-            raise LocalStackError(f"there is no key {key_id}")
+            raise LocalStackError(f"there is no key {key_id}: `list` shows their ids")
         closed = 0
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.connections_table, ConsistentRead=True)
         for item in (item for page in pages for item in page["Items"]):
@@ -84,16 +84,23 @@ def work_with_keys(action: str, stack: str | None, owner: str, scopes: str, key_
     try:
         where = Deployment.on_aws(stack) if stack else Deployment.of(running())
         match action:
+            case "create" if not owner:
+                raise LocalStackError("say whose key it is: --owner NAME")
             case "create":
                 say(where.create(owner, scopes.split(",")).text)
             case "list":
                 for key in sorted(where.keys.every(), key=lambda key: key.created_at):
                     say(_told(key))
             case "revoke":
-                say(f"revoked; {where.revoke(key_id)} socket(s) closed; it may be taken for 30 s more")
+                whole = ApiKey.parse(key_id)
+                if not (whole or KEY_ID.fullmatch(key_id)):  # which is not repeated: it may be most of a key
+                    raise LocalStackError("say which key: its id, the 12 characters after oe_")
+                key_id = whole.key_id if whole else key_id
+                say(f"revoked; {where.revoke(key_id)} socket(s) closed; it may be taken for 30 s more: then once again")
             case _:
-                where.keys.rotate_stream_secrets()
-                say("rotated: tokens of the secret before are still taken; rotate once more, and they are not")
+                where.keys.rotate_stream_secrets(datetime.now(UTC))
+                say("rotated: in a minute new tokens have the new secret; those of the last one are still taken")
+                say("tokens of the one before the last are void in 30 s: a second rotation voids what is out there now")
     except (ServiceUnavailable, BotoCoreError, ClientError) as error:
         raise LocalStackError(str(error)) from error
     return 0

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from local.display import say
 
-_ENDED = ("order confirmed", "order failed")
+_ENDED = ("order confirmed", "order failed", "order cancelled")
 _LAST_LINES = 3  # of a traceback: where, the code, the exception
 _MARKS = re.compile(r"[ ~^]*")  # below the code, since Python 3.11
 _FUNCTION = re.compile(r"-(\w+)Function-")
@@ -49,6 +49,8 @@ def told_order(line: Line) -> str | None:
     sold, _, bought = line["pair"].partition("/")
     if line["message"] == "order confirmed":
         outcome = f"{line['amountOut']} {bought} on {line['venue']} at {line['executedPrice']}"
+    elif line["message"] == "order cancelled":
+        outcome = bought
     else:
         outcome = f"{bought}: {line['code']}, {line['error']}"
     status = line["message"].removeprefix("order ")

@@ -9,6 +9,7 @@ from rich.console import Console
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from local.client import Message, follow, submit
+from local.client import cancel as cancel_over_http
 from local.display import say, show_life
 from local.errors import LocalStackError, OrderRefused
 from local.log import last_errors
@@ -51,6 +52,19 @@ def watch(order: str, as_json: bool) -> int:
         raise LocalStackError(f"the socket is refused ({refusal.response.status_code}): {said}") from refusal
     except (WebSocketException, OSError) as error:
         raise LocalStackError(f"the socket at {url} does not respond: {error or type(error)}") from error
+
+
+def cancel(order: str) -> int:
+    """Cancel an order. Return 0 if it is cancelled, 1 if not. Raises LocalStackError if no stack responds."""
+    stack, order_id, console = running(), str(parse_order_id(order)), Console()
+    try:
+        say(f"order {order_id} is {cancel_over_http(stack.http, order_id, stack.key)['status']}", console)
+    except OrderRefused as refusal:
+        show_refusal(refusal, console)
+        return 1
+    except httpx.TransportError as error:
+        raise LocalStackError(f"the stack at {stack.http} does not respond: {error or type(error)}") from error
+    return 0
 
 
 def parse_order_id(text: str) -> UUID:

@@ -11,7 +11,7 @@ from order_engine.domain.refusals import InvalidRequest, NotNowAvailable, Reques
 from order_engine.entrypoints.door import Guarded, guarded, headers_of
 from order_engine.entrypoints.handler import entrypoint
 from order_engine.entrypoints.problems import problem_response
-from order_engine.entrypoints.socket_messages import answer, parse_query
+from order_engine.entrypoints.socket_messages import Handshake, answer, parse_query
 from order_engine.observability import count, logger
 from order_engine.use_cases.subscribe import Subscription
 
@@ -37,7 +37,7 @@ def handler(door: Guarded[Subscription], event: dict[str, Any], _context: object
 def _connect(door: Guarded[Subscription], connection_id: str, event: dict[str, Any]) -> dict[str, Any]:
     authorization = headers_of(event).get("authorization")
     try:
-        asked = parse_query(event.get("queryStringParameters") or {})
+        asked = _asked(door, event.get("queryStringParameters") or {}, authorization)
         if asked.order_id is None:
             door.use_case.open(connection_id, door.access.connector(authorization, asked.token))
         else:
@@ -50,6 +50,15 @@ def _connect(door: Guarded[Subscription], connection_id: str, event: dict[str, A
     except RequestRefused as refusal:
         return _refused(refusal)
     return {"statusCode": 200}
+
+
+def _asked(door: Guarded[Subscription], query: dict[str, str], authorization: str | None) -> Handshake:
+    """What is wrong with a query is told to nobody without a key."""
+    try:
+        return parse_query(query)
+    except InvalidRequest:
+        door.access.connector(authorization, query.get("token"))
+        raise
 
 
 def _stream_url(door: Guarded[Subscription], event: dict[str, Any]) -> dict[str, Any]:

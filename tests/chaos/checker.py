@@ -43,5 +43,6 @@ RULES: tuple[Rule, ...] = (
     *(lifecycle.nothing_lost, lifecycle.legal_lives, lifecycle.diverted, lifecycle.unhurried_by_viewers),
     *(lifecycle.last_attempt, lifecycle.back_off, lifecycle.one_alive, lifecycle.impact),
     *(outcome.one_swap, outcome.own_hashes, outcome.the_same_everywhere, outcome.never_worse_than_asked),
+    outcome.cancelled,
     *(replies.in_order, replies.to_the_end, at_rest),
 )

@@ -22,7 +22,7 @@ from local.stack import LocalStack
 from tests.chaos.plan import Request, Visit
 from tests.chaos.relay import Relay
 from tests.chaos.stores import Stores
-from tests.chaos.world import Message, Posted, Transcript
+from tests.chaos.world import Cancel, Message, Posted, Transcript
 
 # A client whose order was not accepted repeats it, and one with a clientOrderId also when it got no clear response.
 _TRIES = 100
@@ -173,6 +173,7 @@ class Clients:
     ) -> None:
         self.stores = Stores(stack)
         self.posted: list[Posted] = []
+        self.cancels: list[Cancel] = []
         self.visitor = Visitor()
         self.accepted: list[str] = []  # the orders, in the order of their acceptance
         self.diverted: list[str] = []
@@ -253,6 +254,7 @@ class Clients:
         if answer:
             self.accepted.append(answer["orderId"])
             self._watch(answer, request.subscribers)
+            others += [_later(delay, self._cancel(answer["orderId"])) for delay in request.cancels]
             if request.conflict:
                 others.append(_later(0.1, self._post(request.conflict, "conflict")))
         await asyncio.gather(*racing, *others)
@@ -290,6 +292,18 @@ class Clients:
                 break
             await asyncio.sleep(_PAUSE_SECONDS * random.uniform(1, 3))
         return None
+
+    async def _cancel(self, order_id: str) -> None:
+        """Cancel an order until one is told what came of it."""
+        for _ in range(_TRIES):
+            status, text = 0, ""
+            with suppress(httpx.TransportError):
+                response = await self._http.delete(f"/api/orders/{order_id}")
+                status, text = response.status_code, response.text
+            self.cancels.append(Cancel(order_id, status, _parsed(text)))
+            if status in (200, 409):
+                return
+            await asyncio.sleep(_PAUSE_SECONDS * random.uniform(1, 3))
 
     async def _post(self, body: Message, expected: str, era: int = 0) -> Posted:
         at, status, text = time.time(), 0, ""

@@ -8,12 +8,13 @@ from itertools import pairwise
 from tests.chaos.world import FINAL, Breach, Journaled, Message, World
 
 _MOVES = {
-    "pending": {"routing", "failed"},
-    "routing": {"routing", "building", "failed"},
-    "building": {"routing", "submitted", "failed"},
+    "pending": {"routing", "failed", "cancelled"},
+    "routing": {"routing", "building", "failed", "cancelled"},
+    "building": {"routing", "submitted", "failed", "cancelled"},
     "submitted": {"routing", "confirmed", "failed"},
     "confirmed": set(),
     "failed": set(),
+    "cancelled": set(),
 }
 _ONLY_POSTED = {("routing", "building"), ("building", "submitted")}  # between these nothing waits but the posts
 _MOST_ATTEMPTS = 3

@@ -99,6 +99,26 @@ def the_same_everywhere(world: World) -> Iterator[Breach]:
             yield Breach("PostgreSQL has every event", order_id, f"{kept}")
 
 
+def cancelled(world: World) -> Iterator[Breach]:
+    """A cancel that was answered decides: no transaction of the order was ever sent. One that was refused as too late
+    has changed nothing, and nothing is cancelled that nobody asked for."""
+    asked = {cancel.order_id for cancel in world.cancels}
+    for order_id, journaled in world.journal.items():
+        if journaled.status == "cancelled":
+            if sent := world.chain_of(order_id):
+                yield Breach("cancelled is never sent", order_id, f"{sent}")
+            if order_id not in asked:
+                yield Breach("nothing is cancelled that nobody cancelled", order_id, f"{journaled.events[-1]}")
+    for cancel in world.cancels:
+        journaled_as = world.journal[cancel.order_id].status if cancel.order_id in world.journal else "unknown"
+        if cancel.status == 200 and journaled_as != "cancelled":
+            yield Breach("a cancel that was answered is final", cancel.order_id, f"the order is {journaled_as}")
+        if cancel.status == 409 and journaled_as == "cancelled":
+            yield Breach("too late is too late", cancel.order_id, f"{cancel.answer}, and yet the order is cancelled")
+        if cancel.status not in (200, 409, 429) and 0 < cancel.status < 500:
+            yield Breach("a cancel is answered", cancel.order_id, f"{cancel.status}: {cancel.answer}")
+
+
 def column(name: str) -> str:
     return re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", name)
 

@@ -68,6 +68,7 @@ class Request:
     subscribers: tuple[tuple[Visit, ...], ...] = ()
     afterlife: str = ""
     diverted: bool = False
+    cancels: tuple[float, ...] = ()  # so many seconds after its acceptance
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ def _request(dice: random.Random, seed: int, n: int, at: float) -> Request:
     conflict = {**body, "slippageBps": 7} if keyed and dice.random() < 0.2 else None
     subscribers = tuple(_visits(dice) for _ in range(dice.choice((0, 1, 1, 2, 3))))
     afterlife = dice.choice(("closed", "expired")) if keyed and dice.random() < 0.2 else ""
-    return Request(at, body, True, repeats, conflict, subscribers, afterlife)
+    cancels = tuple(dice.choice((0.0, 0.2, dice.uniform(0, 3))) for _ in range(dice.choice((0, 0, 0, 0, 1, 2))))
+    return Request(at, body, True, repeats, conflict, subscribers, afterlife, cancels=cancels)
 
 
 def _body(dice: random.Random) -> Message:

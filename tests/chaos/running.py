@@ -136,6 +136,7 @@ def observed(clients: Clients, poison: Sequence[str] = (), terms: Terms | None =
     stores = clients.stores
     return World(
         posted=list(clients.posted),
+        cancels=list(clients.cancels),
         transcripts=list(clients.visitor.transcripts),
         waiting=stores.length("OrdersQueueUrl"),
         journal=stores.journal(),

@@ -13,7 +13,7 @@ import pytest
 from tests.chaos.checker import RULES, check
 from tests.chaos.report import story
 from tests.chaos.samples import CONFIRMED, FAILED, KEYED, ORDER, ORPHAN, REFUSED, RENEWED, accepted, clean_world
-from tests.chaos.world import OnChain, Posted, Transcript, World
+from tests.chaos.world import Cancel, OnChain, Posted, Transcript, World
 
 Break = Callable[[World], World]
 UNKNOWN = "44444444-4444-4444-8444-444444444444"
@@ -82,6 +82,15 @@ def _lied(world: World) -> list[Posted]:
     return [one if one.status else replace(one, status=503, answer=REFUSED) for one in world.posted]
 
 
+def _cancel(order_id: str, status: int) -> Break:
+    """Its owner has cancelled it, and was answered so."""
+    return _with(cancels=lambda _: [Cancel(order_id, status)])
+
+
+def _cancelled(order_id: str, status: int) -> Break:
+    return _both(_cancel(order_id, status), _journal(order_id, status="cancelled"))
+
+
 CLEAN = clean_world().journal
 # What takes more than a line below.
 _ENDED_EARLY = _journal(FAILED, events=CLEAN[FAILED].events[:4], status="submitted", sequence=4)
@@ -126,6 +135,11 @@ BREACHES: dict[str, list[Break]] = {
         _event(CONFIRMED, 8, amountOut="1485.1"),
         _event(CONFIRMED, 8, txHash="tx-1"),
     ],
+    "cancelled is never sent": [_cancelled(CONFIRMED, 200)],
+    "a cancel that was answered is final": [_cancel(CONFIRMED, 200), _cancel(FAILED, 200), _cancel(ORPHAN, 200)],
+    "too late is too late": [_cancelled(CONFIRMED, 409)],
+    "a cancel is answered": [_cancel(CONFIRMED, 404)],
+    "nothing is cancelled that nobody cancelled": [_journal(FAILED, status="cancelled")],
     "a final order has its row": [_with(rows=lambda w: {CONFIRMED: w.rows[CONFIRMED]})],
     "no row without an order": [_row(UNKNOWN)],
     "no row before the end": [_row(ORPHAN, status="pending")],

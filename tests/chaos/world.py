@@ -9,7 +9,7 @@ from typing import Any
 Message = dict[str, Any]  # a JSON object; its numbers with a point are Decimal
 Row = dict[str, Any]
 
-FINAL = ("confirmed", "failed")
+FINAL = ("confirmed", "failed", "cancelled")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,15 @@ class Posted:
     def accepted(self) -> str | None:
         """The order's id, if it was accepted."""
         return self.answer.get("orderId") if self.status == 202 else None
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """One DELETE of an order as its client saw it; `status` is 0 without a response."""
+
+    order_id: str
+    status: int
+    answer: Message = field(default_factory=dict)
 
 
 @dataclass
@@ -127,6 +136,7 @@ class World:
     """
 
     posted: Sequence[Posted] = ()
+    cancels: Sequence[Cancel] = ()
     transcripts: Sequence[Transcript] = ()
     journal: Mapping[str, Journaled] = field(default_factory=dict)
     chain: Sequence[OnChain] = ()

@@ -44,21 +44,22 @@ class MemoryConnections:
             return None
         now = int(self.gate.timeline().timestamp() * 1000)
         if there.arrival > MESSAGES.latest(now, cost):
-            raise TooManyMessages(MESSAGES.denied(now, there.arrival, cost).retry_seconds, told=False)
+            told, there.told = there.told == there.arrival, there.arrival
+            raise TooManyMessages(MESSAGES.denied(now, there.arrival, cost).retry_seconds, told)
         there.arrival = max(there.arrival, now) + cost * MESSAGES.interval
         return there.connection
 
     @outside(Service.CONNECTIONS)
-    def add(self, subscriber: Subscriber) -> bool:
+    def add(self, subscriber: Subscriber) -> int | None:
         there = self.tables.connections.get(subscriber.connection_id)
         if there is None or there.closing:
-            return False
+            return None
         orders = there.connection.orders
         if len(orders) >= MOST_ORDERS and subscriber.order_id not in orders:
             raise TooManySubscriptions(MOST_ORDERS)
-        more = {**orders, subscriber.order_id: subscriber.page}
+        more = {subscriber.order_id: subscriber.page, **orders}
         there.connection = replace(there.connection, orders=more, lasting=True)
-        return True
+        return more[subscriber.order_id]
 
     @outside(Service.CONNECTIONS)
     def end(self, subscriber: Subscriber) -> bool:

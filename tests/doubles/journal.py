@@ -69,6 +69,17 @@ class MemoryJournal:
         return True
 
     @outside(Service.JOURNAL)
+    def decide(self, record: OrderRecord) -> bool:
+        there = self._item(record.order.order_id)
+        if there.record.last == record.last:
+            return True
+        if there.sequence != record.sequence - 1 or there.record.transaction is not None:
+            return False
+        there.record = replace(there.record, events=record.events, behind=True)
+        there.lease_owner, there.not_before = None, 0
+        return True
+
+    @outside(Service.JOURNAL)
     def claim(self, order_id: UUID) -> Claim:
         there, now = self._item(order_id), self._now()
         if there.closed:

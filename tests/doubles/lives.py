@@ -13,7 +13,7 @@ from uuid import UUID
 from order_engine.ports import KEY_LIFETIME
 
 from tests.chaos.checker import check
-from tests.chaos.world import Breach, Journaled, OnChain, Posted, Terms, Transcript
+from tests.chaos.world import Breach, Cancel, Journaled, OnChain, Posted, Terms, Transcript
 from tests.chaos.world import World as Judged
 from tests.doubles.platform import Platform
 from tests.doubles.services import Message, Socket, parsed
@@ -45,6 +45,7 @@ class Life:
     key: str | None = "key"
     visits: Sequence[Visit] = ()
     begins_at: float = 0.0
+    cancels_at: Sequence[float] = ()
     repeats_at: Sequence[float] = ()
     renewals: int = 0
 
@@ -135,6 +136,7 @@ class World:
         self.timeline = platform.timeline
         self.lives = lives
         self.posted: list[Posted] = []
+        self.cancels: list[Cancel] = []
         self.watchers: list[Watcher] = []
         self.order_ids: dict[int, str] = {}  # the first order of each life
         self._terms = terms or Terms()
@@ -157,6 +159,8 @@ class World:
             later(partial(self.post, number, life, 0), life.begins_at + at)
         for era in range(1, life.renewals + 1):
             later(partial(self.post, number, life, era), life.begins_at + era * _ERA_SECONDS)
+        for at in life.cancels_at:
+            later(partial(self.cancel, number), life.begins_at + at)
         for visit in life.visits:
             watcher = Watcher(visit)
             self.watchers.append(watcher)
@@ -180,6 +184,21 @@ class World:
                 self.timeline.invoke(lambda: self.post(number, life, era), 1.0)
 
         self.platform.post(body, answered)
+
+    def cancel(self, number: int, tries: int = _MOST_POSTS) -> None:
+        """The client cancels its order, as soon as it knows the order's id, until it is told what came of it."""
+        order_id = self.order_ids.get(number)
+        if order_id is None:
+            if tries and not self._is_over(number):
+                self.timeline.invoke(lambda: self.cancel(number, tries - 1), 0.2)
+            return
+
+        def answered(status: int, answer: Message) -> None:
+            self.cancels.append(Cancel(order_id, status, answer))
+            if status >= 500 and tries:
+                self.timeline.invoke(lambda: self.cancel(number, tries - 1), 1.0)
+
+        self.platform.cancel(order_id, answered)
 
     # --- whoever watches ----------------------------------------------------------------------------------------------
 
@@ -261,6 +280,7 @@ class World:
         nobodys = [letter.body for letter in platform.dead_letters if str(letter.order_id) not in orders]
         return Judged(
             posted=self.posted,
+            cancels=self.cancels,
             transcripts=[_heard(transcript, socket) for one in self.watchers for transcript, socket in one.sockets],
             journal={
                 order_id: Journaled(

@@ -38,6 +38,7 @@ from order_engine.use_cases.access import Access
 from order_engine.use_cases.audience import Audience
 from order_engine.use_cases.execute import Executor
 from order_engine.use_cases.notify import Notifier
+from order_engine.use_cases.orders import Orders
 from order_engine.use_cases.publish import Publisher
 from order_engine.use_cases.submit import Submission
 from order_engine.use_cases.subscribe import Subscription
@@ -63,7 +64,14 @@ from tests.doubles.timeline import Ended
 from tests.doubles.venues import Market, ScriptedVenue
 
 # Seconds, as in template.yaml (test_platform.py).
-FUNCTIONS = {"submit": 15.0, "ws_connect": 15.0, "notify": 30.0, "route_execute": 20.0, "dead_letters": 20.0}
+FUNCTIONS = {
+    "submit": 15.0,
+    "orders": 15.0,
+    "ws_connect": 15.0,
+    "notify": 30.0,
+    "route_execute": 20.0,
+    "dead_letters": 20.0,
+}
 VISIBILITY_SECONDS, DEAD_LETTER_SECONDS = 45.0, 300.0
 MAX_RECEIVES, WORKERS = 5, 10
 
@@ -162,6 +170,10 @@ class Platform:
         watching = (self.subscribers, self.audience, self.posts)
         return Notifier(self.journal, *watching, self.timeline, sleep=self.timeline.wait)
 
+    def orders(self) -> Orders:
+        """That of the function of single orders."""
+        return Orders(self.journal, self.queue, self.timeline)
+
     def submission(self) -> Submission:
         """That of submit."""
         return Submission(self.journal, self.queue, self.timeline)
@@ -195,6 +207,25 @@ class Platform:
             return problem_response(refusal)["statusCode"], {"code": refusal.code}
         created_at = json.loads(record.order.to_json())["createdAt"]
         return 202, {"orderId": str(record.order.order_id), "status": str(record.status), "createdAt": created_at}
+
+    def cancel(self, order_id: str, answered: Callable[[int, Message], object]) -> None:
+        """A client cancels an order; it is told the status and the body of the answer."""
+        answer: list[tuple[int, Message]] = []
+
+        def cancel() -> None:
+            answer.append(self.cancel_at_once(order_id))
+
+        self.invoke("orders", cancel, lambda _fault: answered(*(answer or [(502, {})])[-1]))
+
+    def cancel_at_once(self, order_id: str) -> tuple[int, Message]:
+        """What the function does."""
+        try:
+            record = self.orders().cancel(UUID(order_id), ANYBODY)
+        except UnknownOrder:
+            return 404, {}
+        except RequestRefused as refusal:
+            return problem_response(refusal)["statusCode"], {"code": refusal.code}
+        return 200, {"status": str(record.status)}
 
     # --- the orders queue ---------------------------------------------------------------------------------------------
 

@@ -136,6 +136,16 @@ class MemorySubscribers:
     def leave(self, subscriber: Subscriber) -> None:
         self.gate.call(_home(subscriber), "leave", lambda: self._strike(subscriber))
 
+    def end(self, subscriber: Subscriber) -> bool:
+        return self.gate.call(_home(subscriber), "end", lambda: self._end(subscriber))
+
+    def _end(self, subscriber: Subscriber) -> bool:
+        there = self._kept(subscriber)
+        if there and there.generation != subscriber.generation:
+            return False
+        self._strike(subscriber)
+        return True
+
     def _strike(self, subscriber: Subscriber) -> None:
         if page := self.tables.page(subscriber):
             page.subscribers.pop(subscriber.connection_id, None)

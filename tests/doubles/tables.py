@@ -51,6 +51,7 @@ class Socketed:
     connection: Connection
     closing: bool = False
     arrival: int = 0
+    told: int = 0  # at which arrival its client was told that it is too fast
 
 
 @dataclass(frozen=True)

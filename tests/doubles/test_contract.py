@@ -24,6 +24,7 @@ from order_engine.adapters.journal.subscribers import DynamoSubscribers
 from order_engine.adapters.mock_market.chain import Execution, MockChain, Sent
 from order_engine.adapters.queue import SqsOrderQueue, order_id_of
 from order_engine.adapters.sockets import GatewaySockets
+from order_engine.domain.decisions import cancelled
 from order_engine.domain.errors import (
     BackingOff,
     FailureCode,
@@ -35,7 +36,7 @@ from order_engine.domain.errors import (
     SocketGone,
     UnknownOrder,
 )
-from order_engine.domain.events import AttemptError
+from order_engine.domain.events import AttemptError, Cancelled
 from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.refusals import (
@@ -379,6 +380,56 @@ def test_only_the_next_event_is_appended(world: World) -> None:
     assert (record.sequence, record.transaction, record.behind) == (3, transaction, False)
 
 
+def test_a_decision_takes_the_order_from_whoever_has_it(world: World) -> None:
+    claim = world.appended(world.claimed())
+    record = world.journal.read(claim.record.order.order_id)
+    ended = cancelled(record, world.now())
+
+    assert world.journal.decide(ended)
+    assert world.journal.decide(ended)  # the same write once more
+    kept = world.journal.read(record.order.order_id)
+    assert (kept.events, kept.behind, kept.is_final) == (ended.events, True, True)
+    for lost in (lambda: world.appended(claim), lambda: world.journal.release(claim)):
+        with pytest.raises(LeaseLost):
+            lost()
+    again = world.journal.claim(record.order.order_id)
+    assert (again.interrupted, again.record.status) == (False, OrderStatus.CANCELLED)
+    world.journal.release(again, closed=True)
+
+
+def test_a_decision_holds_during_a_back_off(world: World) -> None:
+    claim = world.claimed()
+    world.journal.release(claim, not_before=world.now() + timedelta(seconds=30))
+
+    assert world.journal.decide(cancelled(claim.record, world.now()))
+    assert world.journal.claim(claim.record.order.order_id).record.status is OrderStatus.CANCELLED
+
+
+def test_a_decision_comes_too_late_for_an_order_that_has_moved_on(world: World) -> None:
+    claim = world.claimed()
+    ended = cancelled(claim.record, world.now())
+    moved = world.appended(claim)
+
+    assert not world.journal.decide(ended)
+    assert world.journal.read(claim.record.order.order_id).sequence == 2
+    assert world.appended(moved).record.sequence == 3
+
+
+def test_no_decision_is_made_once_a_transaction_is_journaled(world: World) -> None:
+    """Whatever has become of it."""
+    claim = world.claimed()
+    routed = world.appended(claim).record
+    building = advanced(routed, OrderStatus.BUILDING, world.now())
+    claim = world.journal.append(replace(claim, record=routed), building)
+    submitted = advanced(building, OrderStatus.SUBMITTED, world.now())
+    submitted = replace(submitted, transaction=a_record(OrderStatus.SUBMITTED, routed.order).transaction)
+    claim = world.journal.append(replace(claim, record=building), submitted)
+    event = Cancelled(**submitted.header(world.now()), message="no")
+
+    assert not world.journal.decide(replace(submitted, events=(*submitted.events, event)))
+    assert world.journal.read(submitted.order.order_id).status is OrderStatus.SUBMITTED
+
+
 # --- subscribers ------------------------------------------------------------------------------------------------------
 
 
@@ -446,6 +497,20 @@ def test_who_has_left_is_not_brought_back(world: World, page: int) -> None:
         assert not world.subscribers.hand_over(leaving, through=1)
         assert world.subscribers.take_back([leaving]) == []
     assert world.subscribers.take_back([leaving, staying]) == [replace(staying, generation=2)]
+
+
+@on_each_page
+def test_whoever_has_asked_for_a_replay_is_kept_when_its_order_ends(world: World, page: int) -> None:
+    record = world.created(full_pages=page)
+    subscriber = world.joined(record)
+    assert world.subscribers.hand_over(subscriber, through=1)
+    replayed = world.subscribers.replay(subscriber, world.now())
+    assert replayed
+    assert not world.subscribers.end(subscriber)
+    assert world.subscribers.read(subscriber) == replayed
+    assert world.subscribers.end(replayed)
+    assert world.subscribers.read(subscriber) is None
+    assert world.subscribers.end(replayed)
 
 
 @on_each_page
@@ -554,15 +619,16 @@ def test_a_connection_is_found_as_it_was_opened(world: World) -> None:
 
 def test_a_connection_watches_so_many_orders(world: World) -> None:
     orders = [Subscriber(uuid4(), "connection", world.now(), page=number % 3) for number in range(MOST_ORDERS + 1)]
-    assert not world.connections.add(orders[0])
+    assert world.connections.add(orders[0]) is None
     assert world.connections.find("connection") is None
     world.connections.open(Connection("connection", world.now(), {orders[0].order_id: 0}))
-    assert all(world.connections.add(one) for one in [*orders[:-1], orders[5]])
+    assert [world.connections.add(one) for one in orders[:-1]] == [0, *(one.page for one in orders[1:-1])]
+    assert world.connections.add(replace(orders[5], page=9)) == orders[5].page  # where it is kept already
     with pytest.raises(TooManySubscriptions):
         world.connections.add(orders[-1])
     world.connections.drop(orders[7])
     world.connections.drop(orders[7])
-    assert world.connections.add(orders[-1])
+    assert world.connections.add(orders[-1]) == orders[-1].page
     found = world.connections.find("connection")
     assert found
     assert found.lasting
@@ -575,7 +641,7 @@ def test_a_connection_ends_with_the_order_that_it_was_opened_for(world: World) -
     order, other = (Subscriber(uuid4(), "connection", world.now()) for _ in range(2))
     world.connections.open(Connection("connection", world.now(), {order.order_id: 0}))
     assert world.connections.end(order)
-    assert not world.connections.add(other)
+    assert world.connections.add(other) is None
     assert world.connections.end(order)  # once more, after a crash
     assert world.connections.end(Subscriber(uuid4(), "nobody", world.now()))
 
@@ -585,9 +651,9 @@ def test_a_connection_that_may_watch_others_does_not_end(world: World, opened_fo
     order, other = (Subscriber(uuid4(), "connection", world.now()) for _ in range(2))
     orders = {order.order_id: 0} if opened_for else {}
     world.connections.open(Connection("connection", world.now(), orders, lasting=not opened_for))
-    assert world.connections.add(other)
+    assert world.connections.add(other) == 0
     assert not world.connections.end(order)
-    assert world.connections.add(other)
+    assert world.connections.add(other) == 0
 
 
 def test_an_owner_has_so_many_connections_open(world: World) -> None:
@@ -612,14 +678,19 @@ def test_messages_of_a_connection_are_counted_by_their_cost(world: World) -> Non
     world.connections.open(Connection("other", world.now()))
     for _ in range(MESSAGES.limit // 10):
         assert world.connections.hear("connection", 10)
-    with pytest.raises(TooManyMessages):
-        world.connections.hear("connection", 1)
+    told = []
+    for _ in range(3):
+        with pytest.raises(TooManyMessages) as caught:
+            world.connections.hear("connection", 1)
+        told.append(caught.value.told)
+    assert told == [False, True, True]
     assert world.connections.hear("other", 1)
     world.now.wait(MESSAGES.interval / 1000)
     assert world.connections.hear("connection", 1)
     with pytest.raises(TooManyMessages) as caught:
         world.connections.hear("connection", 10)
     assert "5 s" in str(caught.value)
+    assert not caught.value.told  # it was let through since
 
 
 # --- every service ----------------------------------------------------------------------------------------------------
@@ -641,6 +712,7 @@ def every_call(world: World, claim: Claim) -> list[tuple[str, Callable[[], objec
         ("journal", lambda: world.journal.create(keyed, "as asked")),
         ("journal", lambda: world.journal.read(order_id)),
         ("journal", lambda: world.journal.withdraw(order_id)),
+        ("journal", lambda: world.journal.decide(cancelled(claim.record, world.now()))),
         ("journal", lambda: world.journal.claim(order_id)),
         ("journal", lambda: world.appended(claim)),
         ("journal", lambda: world.journal.release(claim)),
@@ -661,6 +733,7 @@ def every_call(world: World, claim: Claim) -> list[tuple[str, Callable[[], objec
             (service, partial(subscribers.take_back, [one])),
             (service, partial(subscribers.replay, one, world.now())),
             (service, partial(subscribers.leave, one)),
+            (service, partial(subscribers.end, one)),
             ("connections", partial(connections.add, one)),
             ("connections", partial(connections.end, one)),
             ("connections", partial(connections.drop, one)),

@@ -91,7 +91,7 @@ def test_a_web_page_of_another_origin_gets_no_socket(system: System, headers: di
     [
         ("GET", "/", {}),
         ("GET", "/nothing/here", {}),
-        ("GET", "/api/orders/execute", {}),
+        ("GET", "/api/orders", {}),
         ("POST", "/", {"x-amz-target": "DynamoDB_20120810.ListTables", "content-type": "application/x-amz-json-1.0"}),
         ("GET", "/2015-03-31/functions/", {}),
         ("POST", "/2015-03-31/functions/{submit}/invocations", {}),

@@ -11,7 +11,7 @@ from order_engine.adapters.keys import DynamoKeys
 from order_engine.domain.access import PUBLIC, ApiKey, Scope, StoredKey
 from order_engine.domain.errors import ServiceUnavailable
 from order_engine.domain.refusals import MissingScope, RequestRefused, Unauthorized
-from order_engine.use_cases.access import CACHE_SECONDS, Access
+from order_engine.use_cases.access import CACHE_SECONDS, TOKEN_LIFETIME, Access
 
 from tests.integration.conftest import API_KEYS
 from tests.support.local_aws import Calls, counted_calls
@@ -122,7 +122,7 @@ def test_a_stream_is_opened_by_its_token_or_by_its_owners_key(door: Door) -> Non
     key = door.key()
     streams = door.access.streams()
     assert streams
-    token = streams.token(ORDER_ID)
+    token = streams.token(ORDER_ID, AT)
     door.calls.clear()
 
     assert door.access.watcher(None, token, ORDER_ID) is None
@@ -144,16 +144,53 @@ def test_a_rotation_of_the_streams_secret_leaves_the_last_tokens_open_once(door:
     door.key()
     streams = door.access.streams()
     assert streams
-    token = streams.token(ORDER_ID)
+    token = streams.token(ORDER_ID, AT)
 
-    door.keys.rotate_stream_secrets()
+    door.keys.rotate_stream_secrets(AT)
     door.now += CACHE_SECONDS
     assert door.access.watcher(None, token, ORDER_ID) is None
 
-    door.keys.rotate_stream_secrets()
+    door.keys.rotate_stream_secrets(AT)
     door.now += CACHE_SECONDS
     with pytest.raises(Unauthorized):
         door.access.watcher(None, token, ORDER_ID)
+
+
+def test_a_connection_token_lets_in_as_its_key_does_until_that_is_revoked(door: Door) -> None:
+    key = door.key(scopes=("read",))
+    made = door.access.connection_token(door.access.caller(bearer(key), Scope.READ))
+    assert made
+    token, until = made
+    assert until == AT + TOKEN_LIFETIME
+
+    caller = door.access.connector(None, token)
+    assert (caller.owner, caller.key_id) == ("acme", key.key_id)
+    subscribing = door.access.subscriber(caller.key_id, None, ORDER_ID)
+    assert subscribing
+    assert subscribing.owner == "acme"
+
+    door.keys.revoke(key.key_id, AT, "somebody")
+    door.now += CACHE_SECONDS
+    with pytest.raises(Unauthorized):
+        door.access.connector(None, token)
+    for key_id in (key.key_id, ""):
+        with pytest.raises(Unauthorized):
+            door.access.subscriber(key_id, None, ORDER_ID)
+
+
+def test_a_connection_token_is_void_after_its_time_and_costs_nothing(door: Door) -> None:
+    key = door.key(scopes=("read",))
+    made = door.access.connection_token(door.access.caller(bearer(key), Scope.READ))
+    assert made
+    door.access.streams()
+    before, door.now = door.reads, door.now + CACHE_SECONDS - 1
+
+    with pytest.raises(Unauthorized):
+        door.access.connector(None, made[0][:-1])
+    assert door.reads == before
+    door.now = TOKEN_LIFETIME.total_seconds()
+    with pytest.raises(Unauthorized):
+        door.access.connector(None, made[0])
 
 
 def test_without_keys_nobody_is_asked(door: Door) -> None:

@@ -17,6 +17,7 @@ from order_engine.adapters.keys import DynamoKeys
 from order_engine.adapters.quotas import DynamoQuotas
 from order_engine.bootstrap import Bootstrap, utc_now
 from order_engine.domain.access import ApiKey, StoredKey
+from order_engine.domain.events import StatusEvent
 from order_engine.domain.quota import Quota
 from order_engine.domain.record import OrderRecord
 from order_engine.entrypoints.handler import Handler
@@ -25,6 +26,7 @@ from order_engine.settings import Settings
 
 from functions.dead_letters import app as dead_letters
 from functions.notify import app as notify
+from functions.orders import app as orders
 from functions.route_execute import app as route_execute
 from functions.submit import app as submit
 from functions.ws_connect import app as ws_connect
@@ -99,6 +101,28 @@ def event_in(name: str) -> dict[str, Any]:
 
 def orders_of(event: dict[str, Any]) -> list[UUID]:
     return [UUID(json.loads(record["body"])["orderId"]) for record in event["Records"]]
+
+
+# --- orders -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_order_is_looked_up_and_cancelled(deployment: Deployment) -> None:
+    order_id = UUID(event_in("orders-look-up")["pathParameters"]["orderId"])
+    assert deployment.invoke(orders.handler, "orders-look-up")["body"]["code"] == "UNKNOWN_ORDER"
+    deployment.journaled(order_id)
+
+    looked_up = deployment.invoke(orders.handler, "orders-look-up")["body"]
+    cancelled = deployment.invoke(orders.handler, "orders-cancel")
+
+    assert (looked_up["status"], looked_up["amountIn"], len(looked_up["events"])) == ("pending", "10", 1)
+    assert (cancelled["statusCode"], cancelled["body"]["status"]) == (200, "cancelled")
+    assert cancelled["body"]["events"] == [event_of(event) for event in deployment.read(order_id).events]
+    assert deployment.messages() == [json.dumps({"orderId": str(order_id)})]
+
+
+def event_of(event: StatusEvent) -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(event.to_json())
+    return parsed
 
 
 # --- submit -----------------------------------------------------------------------------------------------------------

@@ -175,7 +175,7 @@ def test_a_subscriber_of_an_earlier_release_is_like_any_other(
 
     (taken,) = subscribers.take_back([kept])
     assert subscribers.hand_over(taken, through=4)
-    assert not connections.add(a_subscriber(uuid4(), "UqyzSd0JIAMCJ-w="))  # it is asked to connect again
+    assert connections.add(a_subscriber(uuid4(), "UqyzSd0JIAMCJ-w=")) is None  # it is asked to connect again
     assert connections.end(found)
     Audience(subscribers, connections).gone(found)
 

@@ -57,6 +57,30 @@ class NoExpiry(MemoryJournal):
         return super().claim(order_id)
 
 
+class DecidesTooLate(MemoryJournal):
+    """An order is ended whatever has happened since it was read."""
+
+    @outside(Service.JOURNAL)
+    def decide(self, record: OrderRecord) -> bool:
+        """Without a condition."""
+        there = self.tables.orders[record.order.order_id]
+        last = record.last.model_copy(update={"sequence": there.sequence + 1})
+        there.record = replace(there.record, events=(*there.record.events, last), behind=True)
+        there.lease_owner = None
+        return True
+
+
+class DecidesAndForgets(MemoryJournal):
+    """Those who watch are not noted to lack the decision."""
+
+    def decide(self, record: OrderRecord) -> bool:
+        """Nobody is behind."""
+        decided = super().decide(record)
+        there = self.tables.orders[record.order.order_id]
+        there.record = replace(there.record, behind=False)
+        return decided
+
+
 class NeverInterrupted(MemoryJournal):
     """A worker does not learn that its predecessor died, so what that one appended is not posted again."""
 

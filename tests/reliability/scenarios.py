@@ -13,7 +13,8 @@ from tests.doubles.venues import Fate, HardVenue, ScriptedVenue, Twist
 @dataclass(frozen=True)
 class Scenario:
     """One order's life. `lethal`: the service whose call kills every worker, so that its message ends among the dead
-    letters. `by_itself`, `careless`: see `Ledger`. `repeats_at`, `renewals`: see `Life`."""
+    letters. `by_itself`, `careless`: see `Ledger`. `repeats_at`, `cancels_at`, `renewals`: see
+    `Life`."""
 
     name: str
     ends_as: str
@@ -27,6 +28,7 @@ class Scenario:
     twists: Mapping[tuple[str, int], Twist] = field(default_factory=dict)
     page_size: int = PAGE_SIZE
     repeats_at: tuple[float, ...] = ()
+    cancels_at: tuple[float, ...] = ()
     renewals: int = 0
 
 
@@ -35,6 +37,7 @@ CROWD = (Visit("first", 0.012), Visit("second", 0.05), Visit("third", 0.25))
 
 PLAIN = Scenario("plain", "confirmed")
 WATCHED = Scenario("watched", "confirmed", visits=(*EARLY, Visit("midway", 1.0)))
+WATCHED_ONCE = Scenario("watched by one", "confirmed", visits=EARLY)
 WITHOUT_KEY = Scenario("without a key", "confirmed", key=None)
 REPEATED = Scenario("posted again and again", "confirmed", (Fate.NO_QUOTES,), repeats_at=(0.3, 0.6))
 RENEWED = Scenario("key used again after its life", "confirmed", renewals=1)
@@ -89,6 +92,12 @@ SHARED_CROWDED = Scenario(
     (Visit("a", 0.012, shared=True), Visit("b", 0.012, shared=True, leaves_at=0.4), Visit("late", 40.0, shared=True)),
     page_size=1,
 )
+
+CANCELLED = Scenario("cancelled while it is quoted", "cancelled", visits=EARLY, cancels_at=(0.1,))
+CANCELLED_TWICE = Scenario("cancelled twice at once", "cancelled", visits=EARLY, cancels_at=(0.1, 0.1))
+CANCELLED_BACKING_OFF = Scenario("cancelled between attempts", "cancelled", (Fate.NO_QUOTES,), EARLY, cancels_at=(0.5,))
+CANCELLED_CROWDED = Scenario("cancelled before a crowd", "cancelled", visits=CROWD[:2], page_size=1, cancels_at=(0.1,))
+CANCELLED_TOO_LATE = Scenario("cancelled too late", "confirmed", visits=EARLY, cancels_at=(1.0,))
 
 DEADLY_QUOTES = Scenario("dies at its quotes", "failed", (), EARLY, lethal=(Service.QUOTES, Mode.KILL_AFTER))
 DEADLY_SENDING = Scenario("dies once it has sent", "confirmed", (), EARLY, lethal=(Service.CHAIN, Mode.KILL_AFTER))

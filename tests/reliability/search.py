@@ -9,7 +9,7 @@ from functools import partial
 
 from order_engine.domain.subscriber import Subscriber
 
-from tests.chaos.world import Breach, Posted, Terms
+from tests.chaos.world import Breach, Cancel, Posted, Terms
 from tests.doubles.chain import Ledger
 from tests.doubles.gate import Call, Faults, Gate, Mode, either, no_faults, planned
 from tests.doubles.journal import LEASE
@@ -63,7 +63,7 @@ def stage(
         Ledger(one_per_order, scenario.by_itself, scenario.careless),
         Market(scripted(*scenario.fates), dict(scenario.twists)),
     )
-    life = Life(scenario.key, scenario.visits, 0.0, scenario.repeats_at, scenario.renewals)
+    life = Life(scenario.key, scenario.visits, 0.0, scenario.cancels_at, scenario.repeats_at, scenario.renewals)
     terms = Terms(parts.policy.retry_base_seconds / 2, venue.VALIDITY_SECONDS)
     return World(platform, [life], terms)
 
@@ -170,6 +170,12 @@ class Stage:
             except (Killed, Exception):  # noqa: BLE001 - as Lambda does
                 self.platform.invoke_notify(subscriber, INVOCATION_RETRIES[0], 1)
 
+    def cancel(self) -> None:
+        """The order's owner cancels it."""
+        order_id = self.world.posted[0].accepted or ""
+        with suppress(Killed):
+            self.world.cancels.append(Cancel(order_id, *self.platform.cancel_at_once(order_id)))
+
     def run(self, works: Sequence[Callable[[], None]], choose: Chooser, preemptions: int, expiries: int) -> None:
         """Runs processes interleaved (see `run_tasks`); as often as `expiries`, time passes until leases run out. Then
         whatever is left to do."""
@@ -188,6 +194,18 @@ class Stage:
 
 
 Cast = Callable[[Stage], Sequence[Callable[[], None]]]
+
+
+def worker_and_owner(on: Stage) -> Sequence[Callable[[], None]]:
+    """A worker, and the order's owner, who cancels it."""
+    on.notify()
+    return [on.work, on.cancel]
+
+
+def workers_and_owner(on: Stage) -> Sequence[Callable[[], None]]:
+    """Two workers, and the order's owner, who cancels it."""
+    on.notify()
+    return [on.work, on.work, on.cancel]
 
 
 def two_workers(on: Stage) -> Sequence[Callable[[], None]]:

@@ -14,7 +14,16 @@ from tests.doubles.gate import Mode
 from tests.doubles.platform import Parts
 from tests.reliability import broken, scenarios
 from tests.reliability.scenarios import Scenario
-from tests.reliability.search import Cast, Found, disturbed, interleaved, one_fault, two_workers, worker_and_notify
+from tests.reliability.search import (
+    Cast,
+    Found,
+    disturbed,
+    interleaved,
+    one_fault,
+    two_workers,
+    worker_and_notify,
+    worker_and_owner,
+)
 
 WHAT = "runs of broken variants"
 Search = Callable[[Parts], Iterator[Found]]
@@ -62,6 +71,12 @@ VARIANTS = [
         broken.SubscribersFirst, schedules(scenarios.NO_LIQUIDITY, worker_and_notify), "a socket that stays sees all"
     ),
     Variant(broken.NeverInterrupted, faults(scenarios.NO_LIQUIDITY), "a socket that stays sees all"),
+    Variant(
+        broken.DecidesTooLate,
+        lambda parts: interleaved(WHAT, scenarios.PLAIN, worker_and_owner, 1, parts=parts),
+        "cancelled is never sent",
+    ),
+    Variant(broken.DecidesAndForgets, undisturbed(scenarios.CANCELLED), "a socket that stays sees all"),
     Variant(broken.TurnsAllButOnePage, undisturbed(scenarios.CROWDED), "a socket that stays sees all"),
     Variant(
         broken.CrowdedTooLate, schedules(scenarios.CROWDED_AT_ONCE, worker_and_notify), "a socket that stays sees all"

@@ -14,7 +14,17 @@ from tests.doubles.lives import Visit
 from tests.reliability import scenarios
 from tests.reliability.scenarios import Scenario
 from tests.reliability.schedules import Chooser, every_schedule, run_tasks
-from tests.reliability.search import Cast, Plan, everybody, interleaved, scheduled, two_workers, worker_and_notify
+from tests.reliability.search import (
+    Cast,
+    Plan,
+    everybody,
+    interleaved,
+    scheduled,
+    two_workers,
+    worker_and_notify,
+    worker_and_owner,
+    workers_and_owner,
+)
 from tests.reliability.tally import tried
 
 
@@ -66,6 +76,14 @@ def test_one_of_two_workers_dies() -> None:
     """At each call, while the other one has been turned away or waits to begin."""
     for number in range(3, 18):
         none("schedules of two workers", scenarios.PLAIN, two_workers, 1, plan={number: Mode.KILL_AFTER})
+
+
+def test_a_worker_and_the_orders_owner() -> None:
+    """Either nothing is ever sent, or it was too late."""
+    for scenario in (scenarios.WATCHED_ONCE, scenarios.REVERTS, scenarios.SLOW):
+        none("schedules of a worker and the owner", scenario, worker_and_owner, 3)
+    none("schedules of a worker and the owner", scenarios.PLAIN, worker_and_owner, 2, 1)
+    none("schedules of two workers and the owner", scenarios.PLAIN, workers_and_owner, 2, 1)
 
 
 def test_publisher_and_notify_on_one_connection() -> None:

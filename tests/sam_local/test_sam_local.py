@@ -190,6 +190,15 @@ def test_a_socket_hears_of_each_status_from_the_container(world: World) -> None:
     assert heard == ["routing", "building", "submitted", "confirmed"]
 
 
+def test_orders_shows_an_order_and_cancels_it(world: World) -> None:
+    order_id = UUID(read("orders-look-up")["pathParameters"]["orderId"])
+    journaled = world.journal().read(order_id).status
+
+    assert json.loads(world.invoke("orders-look-up")["body"])["status"] == journaled
+    assert json.loads(world.invoke("orders-cancel")["body"])["status"] == "cancelled"
+    assert world.row(order_id) == ("cancelled", None)
+
+
 def test_dead_letters_ends_an_order_as_failed(world: World) -> None:
     answer = world.invoke("dead_letters")
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tests.chaos.world import Posted, Transcript
+from tests.chaos.world import FINAL, Cancel, Posted, Transcript
 from tests.doubles import lives
 from tests.doubles.services import Message, Socket
 from tests.simulation import plan as plans
@@ -20,8 +20,9 @@ class Poster:
 
     `era` counts the lives of its key."""
 
-    def __init__(self, platform: PlannedPlatform, plan: OrderPlan, posted: list[Posted]) -> None:
+    def __init__(self, platform: PlannedPlatform, plan: OrderPlan, posted: list[Posted], cancels: list[Cancel]) -> None:
         self.platform = platform
+        self.cancels = cancels
         self.timeline = platform.gate.timeline
         self.plan = plan
         self.order_ids: dict[int, str] = {}
@@ -33,10 +34,26 @@ class Poster:
     def begin(self) -> None:
         """Posts in each era, the first of which begins at once."""
         self._post_all(self.plan.posts)
+        for delay in self.plan.cancels:
+            self.timeline.later(delay, lambda: self._cancel(_MOST_TRIES))
         after = 0.0
         for era in self.plan.eras:
             after += era.after
             self.timeline.later(after, lambda era=era: self._renew(era))  # type: ignore[misc]
+
+    def _cancel(self, tries: int) -> None:
+        """Cancels the first era's order, as soon as its id is known, until it is told what came of it."""
+        order_id = self.order_ids.get(0)
+        if order_id is None:
+            self.waiting.setdefault(0, []).append(lambda: self._cancel(tries))
+            return
+
+        def answered(status: int, answer: Message) -> None:
+            self.cancels.append(Cancel(order_id, status, answer))
+            if status >= 500 and tries:
+                self.timeline.later(_RETRY_SECONDS, lambda: self._cancel(tries - 1))
+
+        self.platform.cancel_for(f"o{self.plan.number} cancel", order_id, answered)
 
     def _renew(self, era: Era) -> None:
         self._era += era.expired
@@ -140,7 +157,7 @@ class Watcher:
             if "sequence" not in message:
                 continue
             self._seen = max(self._seen, message["sequence"])
-            self._ended = self._ended or message["status"] in ("confirmed", "failed")
+            self._ended = self._ended or message["status"] in FINAL
         self.begin()
 
 

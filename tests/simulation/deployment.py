@@ -96,6 +96,11 @@ class PlannedPlatform(Platform):
         self._about = about
         self.post(body, answered)
 
+    def cancel_for(self, about: str, order_id: str, answered: Callable[[int, Message], object]) -> None:
+        """A client cancels an order."""
+        self._about = about
+        self.cancel(order_id, answered)
+
     def receive(self, letter: Letter, done: Callable[[], object] = lambda: None) -> None:
         """See `Platform.receive`."""
         self._about = self.subject(letter.order_id)

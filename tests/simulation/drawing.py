@@ -81,6 +81,7 @@ def _order(dice: random.Random, number: int, luck: float, validity: float) -> Or
         keyed,
         posts=_posts(dice, keyed),
         eras=_eras(dice) if keyed and dice.random() < 0.25 else (),
+        cancels=_cancels(dice),
         viewers=tuple(_visits(dice) for _ in range(20 if dice.random() < 0.01 else dice.choice(_VIEWERS))),
         fates=tuple(_fate(dice, luck, validity) for _ in range(3)),
         poison=(dice.choice(_POISONED), dice.choice((2, 5, 5))) if dice.random() < 0.03 else None,
@@ -136,6 +137,14 @@ def _eras(dice: random.Random) -> tuple[Era, ...]:
     if days < _KEY_DAYS and dice.random() < 0.5:
         eras.append(Era(dice.choice((30.001, 31.5)) * DAY, _posts(dice, True), True))
     return tuple(eras)
+
+
+def _cancels(dice: random.Random) -> tuple[float, ...]:
+    if dice.random() < 0.7:
+        return ()
+    return tuple(
+        dice.choice((0.0, 0.3, 2.0, dice.uniform(0, 4), dice.uniform(0, 40))) for _ in range(dice.choice((1, 1, 2)))
+    )
 
 
 def _visits(dice: random.Random) -> tuple[Visit, ...]:

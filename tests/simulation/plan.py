@@ -135,6 +135,7 @@ class OrderPlan:
     valid: bool = True
     posts: tuple[Post, ...] = (Post(0.0),)
     eras: tuple[Era, ...] = ()
+    cancels: tuple[float, ...] = ()  # so many seconds after it began
     viewers: tuple[tuple[Visit, ...], ...] = ()
     fates: tuple[Fate, ...] = ()
     poison: tuple[Service, int] | None = None

@@ -105,6 +105,8 @@ def _simpler_orders(order: OrderPlan) -> Iterator[OrderPlan]:
     """The order with one thing less."""
     if order.eras:
         yield replace(order, eras=order.eras[:-1])
+    if order.cancels:
+        yield replace(order, cancels=order.cancels[:-1])
     if order.poison:
         yield replace(order, poison=None)
     if len(order.posts) > 1:

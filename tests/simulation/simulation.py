@@ -73,7 +73,7 @@ class Simulation(World):
         random.seed(self.plan.seed)  # the engine's back-off
         later, posters = self.gate.timeline.later, dict[int, Poster]()
         for order in self.plan.orders:
-            poster = posters[order.number] = Poster(self.planned, order, self.posted)
+            poster = posters[order.number] = Poster(self.planned, order, self.posted, self.cancels)
             later(order.at, poster.begin)
             for number, visits in enumerate(order.viewers):
                 watcher = Watcher(poster, f"o{order.number} viewer {number}", visits, 0)

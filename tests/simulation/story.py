@@ -56,6 +56,7 @@ def _order(order: OrderPlan) -> Iterator[str]:
     key = "with a key" if order.keyed else "without a key"
     yield f"order o{order.number} at {order.at:.1f} s, {key}: {dict(order.body)}"
     yield from (f"  posted after {_plainly(post)}" for post in order.posts if len(order.posts) > 1)
+    yield from (f"  cancelled after {after:.1f} s" for after in order.cancels)
     yield from (f"  again after {era.after / 86400:.2f} days: {len(era.posts)} posts" for era in order.eras)
     for visits in order.viewers:
         yield "  viewer: " + "; then ".join(_plainly(visit) for visit in visits)

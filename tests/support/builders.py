@@ -11,6 +11,7 @@ from order_engine.domain.errors import FailureCode
 from order_engine.domain.events import (
     AttemptError,
     BuildingStarted,
+    Cancelled,
     Confirmed,
     Failed,
     RoutingStarted,
@@ -76,6 +77,7 @@ _EVENTS: dict[OrderStatus, Callable[..., StatusEvent]] = {
     OrderStatus.SUBMITTED: Submitted,
     OrderStatus.CONFIRMED: Confirmed,
     OrderStatus.FAILED: Failed,
+    OrderStatus.CANCELLED: Cancelled,
 }
 
 
@@ -97,7 +99,8 @@ def advanced(
 
 
 def a_record(through: OrderStatus = OrderStatus.PENDING, order: Order | None = None) -> OrderRecord:
-    """An order's record after an undisturbed life up to a status; `failed` is a first attempt without liquidity."""
+    """An order's record after an undisturbed life up to a status; `failed` is a first attempt without liquidity,
+    `cancelled` one that was cancelled while it was quoted."""
     order = order or an_order()
     record = OrderRecord.accepted(order)
     at = [START + timedelta(milliseconds=250 * step) for step in range(1, 5)]
@@ -106,6 +109,8 @@ def a_record(through: OrderStatus = OrderStatus.PENDING, order: Order | None = N
     record = advanced(record, OrderStatus.ROUTING, at[0], attempt=1)
     if through is OrderStatus.ROUTING:
         return record
+    if through is OrderStatus.CANCELLED:
+        return advanced(record, OrderStatus.CANCELLED, at[1])
     if through is OrderStatus.FAILED:
         error = AttemptError(attempt=1, code=FailureCode.INSUFFICIENT_LIQUIDITY, error="too much", timestamp=at[1])
         return advanced(replace(record, errors=(error,)), OrderStatus.FAILED, at[1])

@@ -20,7 +20,7 @@ Item = dict[str, Any]  # DynamoDB's, with its types
 Row = dict[str, Any]
 # How many of a function run at once. More than the local stack has: an invocation that waits behind some that hang
 # would be stopped by its own time limit.
-FUNCTIONS = {"route_execute": 10, "dead_letters": 1, "notify": 50, "submit": 12, "ws_connect": 16}
+FUNCTIONS = {"route_execute": 10, "dead_letters": 1, "notify": 50, "submit": 12, "orders": 4, "ws_connect": 16}
 EXECUTING = ("route_execute", "dead_letters")
 
 _Found = TypeVar("_Found")

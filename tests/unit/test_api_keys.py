@@ -1,13 +1,15 @@
 """API keys and stream tokens: what they look like, and what is none."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from order_engine.domain.access import ApiKey, Scope, StoredKey, StreamSecrets
+from order_engine.domain.access import SETTLING, ApiKey, Scope, StoredKey, StreamSecrets
+from order_engine.use_cases.access import CACHE_SECONDS
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)
+LATER = AT + timedelta(days=1)
 ORDER_ID = UUID("4b3a3a5c-9a5c-4d5e-8f27-8c8f6f2f8d11")
 
 
@@ -43,7 +45,7 @@ def test_anything_else_is_no_key(text: str) -> None:
 
 
 def test_neither_a_key_nor_the_streams_secrets_show_themselves() -> None:
-    key, streams = ApiKey.draw(), StreamSecrets.rotated()
+    key, streams = ApiKey.draw(), StreamSecrets.rotated(AT)
 
     assert key.secret not in repr(key)
     assert streams.secrets[0] not in repr(streams)
@@ -70,24 +72,54 @@ def test_a_scope_that_can_not_be_is_refused(scopes: list[str]) -> None:
 
 
 def test_a_token_opens_one_stream_and_is_always_the_same() -> None:
-    streams = StreamSecrets.rotated()
-    token = streams.token(ORDER_ID)
+    streams = StreamSecrets.rotated(AT)
+    token = streams.token(ORDER_ID, LATER)
 
-    assert streams.token(ORDER_ID) == token
+    assert streams.token(ORDER_ID, LATER) == token
     assert streams.opens(token, ORDER_ID)
     assert not streams.opens(token, uuid4())
     assert not any(
         streams.opens(wrong, ORDER_ID)
-        for wrong in ("", token[:-1], token + "A", "é", StreamSecrets.rotated().token(ORDER_ID))
+        for wrong in ("", token[:-1], token + "A", "é", StreamSecrets.rotated(AT).token(ORDER_ID, LATER))
     )
 
 
 def test_a_token_outlives_one_rotation_and_no_second() -> None:
-    first = StreamSecrets.rotated()
-    second = StreamSecrets.rotated(first)
-    third = StreamSecrets.rotated(second)
+    first = StreamSecrets.rotated(AT)
+    second = StreamSecrets.rotated(AT, first)
+    third = StreamSecrets.rotated(AT, second)
 
-    opened = [streams.opens(first.token(ORDER_ID), ORDER_ID) for streams in (first, second, third)]
+    opened = [streams.opens(first.token(ORDER_ID, LATER), ORDER_ID) for streams in (first, second, third)]
 
     assert opened == [True, True, False]
-    assert second.token(ORDER_ID) != first.token(ORDER_ID)
+    assert second.token(ORDER_ID, LATER) != first.token(ORDER_ID, LATER)
+
+
+def test_a_new_secret_is_used_only_when_everybody_knows_it() -> None:
+    """Whoever checks tokens remembers the secrets of before for a while."""
+    first = StreamSecrets.rotated(AT - timedelta(days=1))
+    second = StreamSecrets.rotated(AT, first)
+
+    for at, known in ((AT, first), (AT + SETTLING * 0.99, first), (AT + SETTLING, second)):
+        assert known.opens(second.token(ORDER_ID, at), ORDER_ID)
+        token = second.connection_token("a" * 12, at + timedelta(minutes=5), at)
+        assert known.connects(token, at) == "a" * 12
+    assert not first.opens(second.token(ORDER_ID, AT + SETTLING), ORDER_ID)
+    assert timedelta(seconds=CACHE_SECONDS) < SETTLING
+    assert StreamSecrets(("secret",)).token(ORDER_ID, AT)  # as an earlier release stored it
+
+
+@pytest.mark.parametrize(("seconds", "key_id"), [(0, "a" * 12), (299, "a" * 12), (300, None), (10**6, None)])
+def test_a_connection_token_ends(seconds: float, key_id: str | None) -> None:
+    streams = StreamSecrets.rotated(AT)
+    token = streams.connection_token("a" * 12, AT + timedelta(seconds=300), AT)
+
+    assert streams.connects(token, AT + timedelta(seconds=seconds)) == key_id
+    for wrong in (
+        "",
+        token[:-1],
+        token + "A",
+        token.replace("a", "b", 1),
+        StreamSecrets.rotated(AT).token(ORDER_ID, AT),
+    ):
+        assert streams.connects(wrong, AT) is None

@@ -32,7 +32,7 @@ LANDED = Landed(Decimal(1489), Decimal("148.9"))
 REVERTED = Reverted("refused", FailureCode.SLIPPAGE_EXCEEDED)
 ENDED, MAY_LAND = (LANDED, REVERTED, Dropped()), (InFlight(), NotFound())
 
-PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED = (a_record(status) for status in OrderStatus)
+PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED, CANCELLED = (a_record(status) for status in OrderStatus)
 BUILT = steps.Built(a_transaction(BUILDING.order))
 
 
@@ -87,6 +87,7 @@ CLAIMED: list[tuple[OrderRecord, str, str]] = [
     (after(SUBMITTED), SECOND, f"Close failed 1 {DOWN.code} INTERNAL_ERROR"),
     (CONFIRMED, "Close confirmed 1", "Close confirmed 1"),
     (FAILED, "Close failed 1 INSUFFICIENT_LIQUIDITY", "Close failed 1 INSUFFICIENT_LIQUIDITY"),
+    (CANCELLED, "Close cancelled 1", "Close cancelled 1"),
 ]
 VENUES: list[Case] = [
     (ROUTING, quoted(DOWN), "Build building 1"),

@@ -1,19 +1,21 @@
 """What a subscriber may ask for, and the refusal that it gets for anything else."""
 
+import json
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from order_engine.adapters.journal.connections import MESSAGES, MOST_ORDERS
-from order_engine.domain.access import ANYBODY
+from order_engine.adapters.journal.subscribers import PAGE_SIZE
+from order_engine.domain.access import ANYBODY, StreamSecrets
 from order_engine.domain.errors import ServiceUnavailable
 from order_engine.domain.refusals import InvalidRequest
-from order_engine.domain.subscriber import OVERDUE_AFTER, Connection
+from order_engine.domain.subscriber import OVERDUE_AFTER, Connection, Subscriber
 from order_engine.entrypoints.socket_messages import Handshake, answer, parse_query
 
 from tests.doubles.gate import Mode, Service
 from tests.doubles.services import Socket
-from tests.doubles.tables import OrderItem
+from tests.doubles.tables import OrderItem, Page
 from tests.support.builders import a_record, an_order
 from tests.unit.deployment import Deployment
 
@@ -59,6 +61,11 @@ class Door(Deployment):
         record = a_record(order=an_order())
         self.platform.tables.orders[record.order.order_id] = OrderItem(record)
         return record.order.order_id
+
+    @property
+    def further(self) -> list[Page]:
+        """The order's further pages."""
+        return [*self.platform.tables.further.get(self.order_id, {}).values()]
 
     @property
     def orders(self) -> dict[UUID, int]:
@@ -210,14 +217,50 @@ def test_a_connection_is_subscribed_to_orders_and_unsubscribed(door: Door) -> No
     assert door.say('{"action":"unsubscribe","orderId":"<it>"}')[-1]["code"] == "NOT_SUBSCRIBED"
 
 
-def test_subscribing_twice_changes_nothing(door: Door) -> None:
+def test_subscribing_twice_is_a_replay(door: Door) -> None:
     door.open()
     told = [door.say('{"action":"subscribe","orderId":"<it>"}')[-1] for _ in range(2)]
     assert door.platform.subscribers.hand_over(door.kept[NAME], through=1)
-    told += door.say('{"action":"subscribe","orderId":"<it>"}')[-1:]
+    told += door.say('{"action":"subscribe","orderId":"<it>","after":1}')[-1:]
 
     assert [one.get("code", one["type"]) for one in told] == ["subscribed", "REPLAY_UNDER_WAY", "subscribed"]
-    assert len(door.requested) == 1
+    kept = door.kept[NAME]
+    assert (kept.sent_through, kept.generation, kept.live_after) == (1, 2, None)
+    assert door.platform.notify_requests.requested[-1] == kept
+
+
+def test_what_was_struck_while_it_was_noted_is_subscribed_to_anew(door: Door) -> None:
+    """The order is over, and its connection about to be told so."""
+    door.open()
+    door.say('{"action":"subscribe","orderId":"<it>"}')
+    door.platform.subscribers.leave(door.kept[NAME])
+
+    assert door.say('{"action":"subscribe","orderId":"<it>"}')[-1] == door.about("subscribed")
+    assert door.kept[NAME].generation == 1
+    assert door.orders == {door.order_id: 0}
+
+
+def test_of_two_copies_of_a_subscribe_one_place_is_kept(door: Door) -> None:
+    """Both see the connection as it was before; the order's own page has become full in between."""
+    door.open()
+    connection = door.platform.tables.connections[NAME].connection
+    door.platform.subscription().subscribe(connection, door.order_id, 0, None)
+    for number in range(PAGE_SIZE - 1):
+        door.platform.subscribers.join(Subscriber(door.order_id, f"other {number}", door.timeline()))
+
+    door.platform.subscription().subscribe(connection, door.order_id, 0, None)
+
+    assert NAME in door.item.subscribers
+    assert not any(NAME in page.subscribers for page in door.further)
+    assert door.orders == {door.order_id: 0}
+
+
+@pytest.mark.parametrize("token", ["\\ud800", "é", ""])
+def test_a_token_that_is_no_text_is_a_wrong_one(door: Door, token: str) -> None:
+    secrets = StreamSecrets.rotated(door.timeline())
+
+    assert not secrets.opens(json.loads(f'"{token}"'), door.order_id)
+    assert secrets.connects(json.loads(f'"{token}"'), door.timeline()) is None
 
 
 def test_a_connection_that_was_opened_for_an_order_may_watch_others(door: Door) -> None:

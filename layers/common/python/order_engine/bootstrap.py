@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from order_engine.use_cases.access import Access
     from order_engine.use_cases.execute import Executor
     from order_engine.use_cases.notify import Notifier
+    from order_engine.use_cases.orders import Orders
     from order_engine.use_cases.submit import Submission
     from order_engine.use_cases.subscribe import Subscription
 
@@ -58,6 +59,12 @@ class Bootstrap:
 
         given = self.settings
         return Submission(self.journal, self.order_queue, self.now, given.text("STREAM_URL"), self.quotas)
+
+    def orders(self) -> "Orders":
+        """Build the use case of orders."""
+        from order_engine.use_cases.orders import Orders
+
+        return Orders(self.journal, self.order_queue, self.now)
 
     def subscription(self) -> "Subscription":
         """Build the use case of ws_connect."""

@@ -82,6 +82,10 @@ class Journal(Protocol):
     def withdraw(self, order_id: UUID) -> bool:
         """Delete an order that no worker has claimed. Return False, and keep it, if a worker has or had it."""
 
+    def decide(self, record: OrderRecord) -> bool:
+        """Append the record's last event whoever has the lease, which is taken from them; the order is `behind` then.
+        Return False, and write nothing, if another event was appended or a transaction was journaled meanwhile."""
+
     def claim(self, order_id: UUID) -> Claim:
         """Take the lease. Raises UnknownOrder, OrderClosed, LeaseHeld or BackingOff."""
 
@@ -130,6 +134,9 @@ class Subscribers(Protocol):
     def leave(self, subscriber: Subscriber) -> None:
         """Forget a subscriber; one that is not kept is no error. Only its order, page and connection are read."""
 
+    def end(self, subscriber: Subscriber) -> bool:
+        """Forget a subscriber as it stands. Return False, and keep it, if its generation has changed."""
+
 
 class Connections(Protocol):
     """The sockets that are open, and which orders each watches."""
@@ -146,9 +153,11 @@ class Connections(Protocol):
     def hear(self, connection_id: str, cost: int) -> Connection | None:
         """Count a message of a connection, and return the connection. Raises TooManyMessages."""
 
-    def add(self, subscriber: Subscriber) -> bool:
-        """Note that a connection watches another order; from then on it is lasting. Return False if it is not kept, or
-        is being closed. Raises TooManySubscriptions."""
+    def add(self, subscriber: Subscriber) -> int | None:
+        """Note that a connection watches another order; from then on it is lasting. Return on which page it is kept for
+        it, which may be another one; None if the connection is not kept, or is being closed.
+
+        Raises TooManySubscriptions."""
 
     def end(self, subscriber: Subscriber) -> bool:
         """Return whether the socket is to be closed now that the order is over: if so nothing can be added to it."""

@@ -1,6 +1,6 @@
 """The API keys in DynamoDB: an item each, by keyId, with owner, scopes, digest (SHA-256 of the key, in hex), createdAt,
 createdBy, and revokedAt and revokedBy once it is revoked. The item `stream-secrets` has the secrets of the streams'
-tokens, newest first.
+tokens, newest first, and madeAt.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,10 @@ class DynamoKeys:
 
     def stream_secrets(self) -> StreamSecrets | None:
         item = self._read(_STREAM_SECRETS)
-        return StreamSecrets(tuple(one["S"] for one in item["secrets"]["L"])) if item else None
+        if not item:
+            return None
+        made_at = datetime.fromisoformat(item["madeAt"]["S"]) if "madeAt" in item else None
+        return StreamSecrets(tuple(one["S"] for one in item["secrets"]["L"]), made_at)
 
     # --- an operator's ------------------------------------------------------------------------------------------------
 
@@ -46,7 +49,7 @@ class DynamoKeys:
         with service_errors("keys", limits.DYNAMODB):
             self._dynamodb.put_item(TableName=self._table, Item=item)
         if not self.stream_secrets():
-            self._put_secrets(StreamSecrets.rotated(), "attribute_not_exists(keyId)")
+            self._put_secrets(StreamSecrets.rotated(key.created_at), "attribute_not_exists(keyId)")
 
     def every(self) -> Iterator[StoredKey]:
         """Return all keys, revoked ones too."""
@@ -78,12 +81,17 @@ class DynamoKeys:
                 return None
         return _stored(response["Attributes"])
 
-    def rotate_stream_secrets(self) -> None:
-        """Make tokens with a new secret from now on; those of the one before the last are void."""
-        self._put_secrets(StreamSecrets.rotated(self.stream_secrets()))
+    def rotate_stream_secrets(self, at: datetime) -> None:
+        """Make tokens with a new secret from soon on; those of the one before the last are void."""
+        self._put_secrets(StreamSecrets.rotated(at, self.stream_secrets()))
 
     def _put_secrets(self, made: StreamSecrets, condition: str | None = None) -> None:
-        item = {"keyId": {"S": _STREAM_SECRETS}, "secrets": {"L": [{"S": one} for one in made.secrets]}}
+        item: dict[str, Any] = {
+            "keyId": {"S": _STREAM_SECRETS},
+            "secrets": {"L": [{"S": one} for one in made.secrets]},
+        }
+        if made.made_at:
+            item["madeAt"] = {"S": made.made_at.isoformat()}
         with service_errors("keys", limits.DYNAMODB):
             try:
                 only = {"ConditionExpression": condition} if condition else {}

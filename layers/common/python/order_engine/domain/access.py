@@ -9,7 +9,7 @@ import zlib
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
 from uuid import UUID
@@ -22,10 +22,14 @@ _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _KEY_ID_LENGTH = 12
 _SECRET_LENGTH = 43  # of 62 characters each: 256 bits
 _CHECKSUM_LENGTH = 6  # CRC-32, as in GitHub's tokens: what is mistyped or cut off costs no look-up
+KEY_ID = re.compile(rf"[0-9A-Za-z]{{{_KEY_ID_LENGTH}}}", re.ASCII)
 _KEY = re.compile(
     rf"oe_([0-9A-Za-z]{{{_KEY_ID_LENGTH}}})_([0-9A-Za-z]{{{_SECRET_LENGTH}}})([0-9A-Za-z]{{{_CHECKSUM_LENGTH}}})"
 )
 _TOKEN_BYTES = 16
+
+# Longer than a function remembers the secrets (`use_cases.access`).
+SETTLING = timedelta(seconds=60)
 _CONNECTION_TOKEN = re.compile(rf"([0-9A-Za-z]{{{_KEY_ID_LENGTH}}})\.([0-9]{{1,12}})\.([0-9A-Za-z_-]+)", re.ASCII)
 
 
@@ -110,27 +114,29 @@ class StoredKey:
 @dataclass(frozen=True)
 class StreamSecrets:
     """What the tokens of streams are made with, newest first. A token of the one before is still accepted, so that a
-    rotation cuts nobody off at once, and a second one revokes."""
+    rotation cuts nobody off at once, and a second one revokes. A new one is used SETTLING after it was `made_at`: by
+    then everybody who checks tokens knows it."""
 
     secrets: tuple[str, ...]
+    made_at: datetime | None = None  # an earlier release noted no time
 
     @classmethod
-    def rotated(cls, before: "StreamSecrets | None" = None) -> Self:
+    def rotated(cls, at: datetime, before: "StreamSecrets | None" = None) -> Self:
         """Return new secrets: another one in front."""
-        return cls((secrets.token_urlsafe(32), *(before.secrets[:1] if before else ())))
+        return cls((secrets.token_urlsafe(32), *(before.secrets[:1] if before else ())), at)
 
-    def token(self, order_id: UUID) -> str:
-        """Return the token that opens the order's stream alone, always the same one."""
-        return _token(self.secrets[0], f"stream {order_id}")
+    def token(self, order_id: UUID, at: datetime) -> str:
+        """Return the token that opens the order's stream alone; the same one until the secrets are rotated."""
+        return _token(self._in_use(at), f"stream {order_id}")
 
     def opens(self, token: str, order_id: UUID) -> bool:
         """Return whether a token opens the order's stream."""
         return self._has_made(token, f"stream {order_id}")
 
-    def connection_token(self, key_id: str, until: datetime) -> str:
+    def connection_token(self, key_id: str, until: datetime, at: datetime) -> str:
         """Return a token that opens connections as the key does, until then: `<keyId>.<epoch seconds>.<HMAC>`."""
         seconds = int(until.timestamp())
-        return f"{key_id}.{seconds}.{_token(self.secrets[0], f'connection {key_id} {seconds}')}"
+        return f"{key_id}.{seconds}.{_token(self._in_use(at), f'connection {key_id} {seconds}')}"
 
     def connects(self, token: str, at: datetime) -> str | None:
         """Return the key, by its id, as which a token opens connections at this moment."""
@@ -139,8 +145,12 @@ class StreamSecrets:
             return None
         return match[1] if int(match[2]) > at.timestamp() else None
 
+    def _in_use(self, at: datetime) -> str:
+        settling = self.made_at is not None and at - self.made_at < SETTLING
+        return self.secrets[-1 if settling else 0]
+
     def _has_made(self, token: str, of: str) -> bool:
-        given = token.encode()
+        given = token.encode(errors="replace")  # JSON may have halves of surrogates
         return sum(hmac.compare_digest(given, _token(one, of).encode()) for one in self.secrets) > 0
 
     def __repr__(self) -> str:

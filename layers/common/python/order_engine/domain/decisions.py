@@ -16,8 +16,18 @@ from order_engine.domain.errors import (
     TransactionReverted,
     TransactionTimeout,
 )
-from order_engine.domain.events import AttemptError, BuildingStarted, Confirmed, Failed, RoutingStarted, Submitted
+from order_engine.domain.events import (
+    AttemptError,
+    BuildingStarted,
+    Cancelled,
+    Confirmed,
+    Failed,
+    RoutingStarted,
+    Submitted,
+)
+from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.record import OrderRecord
+from order_engine.domain.refusals import TooLateToCancel
 from order_engine.domain.routing import QuoteResult, choose
 from order_engine.domain.steps import (
     Abandon,
@@ -99,6 +109,19 @@ def next_step(record: OrderRecord, learnt: Learnt, now: datetime, policy: Policy
             return _look_again_later(record, str(fault), now, policy)
         case Undecided(reason=reason):
             return _look_again_later(record, reason, now, policy)
+
+
+def cancelled(record: OrderRecord, now: datetime) -> OrderRecord:
+    """Return the record as it is once its owner has cancelled the order; as it is, if that was done before.
+
+    Raises TooLateToCancel if the order has ended otherwise, or a transaction was journaled: it may land whatever is
+    done here. One that is known to be dead makes no difference: whoever was refused once is not to be believed later.
+    """
+    if record.status is OrderStatus.CANCELLED:
+        return record
+    if record.is_final or record.transaction is not None:
+        raise TooLateToCancel(record.status)
+    return record.followed_by(Cancelled(**record.header(now), message="Cancelled by its owner; nothing was sent"))
 
 
 def _begin_attempt(record: OrderRecord, interrupted: bool, now: datetime, policy: Policy) -> Step:

@@ -95,7 +95,13 @@ class Failed(_Event):
     attempts: tuple[AttemptError, ...]
 
 
-StatusEvent = Accepted | RoutingStarted | BuildingStarted | Submitted | Confirmed | Failed
+class Cancelled(_Event):
+    """The order ended because its owner asked for that, before any transaction was sent; none will be."""
+
+    status: Literal[OrderStatus.CANCELLED] = OrderStatus.CANCELLED
+
+
+StatusEvent = Accepted | RoutingStarted | BuildingStarted | Submitted | Confirmed | Failed | Cancelled
 
 _ADAPTER: TypeAdapter[StatusEvent] = TypeAdapter(Annotated[StatusEvent, Field(discriminator="status")])
 

@@ -14,20 +14,22 @@ class OrderStatus(StrEnum):
     SUBMITTED = "submitted"
     CONFIRMED = "confirmed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 _S = OrderStatus
 
 TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
-    _S.PENDING: frozenset({_S.ROUTING, _S.FAILED}),
+    _S.PENDING: frozenset({_S.ROUTING, _S.FAILED, _S.CANCELLED}),
     # routing again: a worker crashed here and the attempt starts over; or all venues failed transiently
-    _S.ROUTING: frozenset({_S.BUILDING, _S.ROUTING, _S.FAILED}),
+    _S.ROUTING: frozenset({_S.BUILDING, _S.ROUTING, _S.FAILED, _S.CANCELLED}),
     # back to routing: a worker crashed here; nothing was sent, because `submitted` is journaled before sending
-    _S.BUILDING: frozenset({_S.SUBMITTED, _S.ROUTING, _S.FAILED}),
+    _S.BUILDING: frozenset({_S.SUBMITTED, _S.ROUTING, _S.FAILED, _S.CANCELLED}),
     # back to routing: only once the transaction can't land any more
     _S.SUBMITTED: frozenset({_S.CONFIRMED, _S.ROUTING, _S.FAILED}),
     _S.CONFIRMED: frozenset(),
     _S.FAILED: frozenset(),
+    _S.CANCELLED: frozenset(),
 }
 
 FINAL = frozenset(status for status, successors in TRANSITIONS.items() if not successors)

@@ -63,7 +63,7 @@ class OrderRecord:
 
     @property
     def is_final(self) -> bool:
-        """Whether the order is confirmed or failed, for good."""
+        """Whether the order has ended, for good."""
         return self.status in FINAL
 
     @property

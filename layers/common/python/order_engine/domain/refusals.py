@@ -2,7 +2,7 @@
 
 RequestRefused
 ├── InvalidRequest · Unauthorized · MissingScope · TooManyRequests · NotNowAvailable
-├── orders                ClientOrderIdReused · NothingAccepted · AcceptanceUnknown
+├── orders                ClientOrderIdReused · NothingAccepted · AcceptanceUnknown · TooLateToCancel
 └── streams               TooManySubscribers · TooManyStreams; on an open socket: TooManyMessages ·
                           TooManySubscriptions · NotSubscribed · ReplayUnderWay · UnknownConnection
 """
@@ -50,7 +50,7 @@ class MissingScope(RequestRefused):
     code = "MISSING_SCOPE"
 
     def __init__(self, scope: str) -> None:
-        super().__init__(f"this needs a key with the scope {scope!r}")
+        super().__init__(f"this needs a key with the scope {str(scope)!r}")
 
 
 class TooManyRequests(RequestRefused):
@@ -94,6 +94,16 @@ class AcceptanceUnknown(RequestRefused):
         if client_order_id:
             advice = "send it again with the same clientOrderId, and it is executed once"
         super().__init__(f"{detail}; whether it is executed is not known: {advice}")
+
+
+class TooLateToCancel(RequestRefused):
+    """The order has ended, or a transaction that may land was journaled. Nothing has changed."""
+
+    code = "TOO_LATE_TO_CANCEL"
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"the order is {status}: what was sent can't be called back")
+        self.status = status
 
 
 class TooManySubscribers(RequestRefused):

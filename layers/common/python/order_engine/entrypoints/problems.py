@@ -13,6 +13,7 @@ _STATUS = {
     "MISSING_SCOPE": HTTPStatus.FORBIDDEN,
     "UNKNOWN_ORDER": HTTPStatus.NOT_FOUND,
     "CLIENT_ORDER_ID_REUSED": HTTPStatus.CONFLICT,
+    "TOO_LATE_TO_CANCEL": HTTPStatus.CONFLICT,
     "BODY_TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "INVALID_FIELD": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -31,9 +32,13 @@ _TITLES = {
 
 
 def problem_response(
-    refusal: RequestRefused, status: HTTPStatus | None = None, headers: Mapping[str, str] | None = None
+    refusal: RequestRefused,
+    status: HTTPStatus | None = None,
+    headers: Mapping[str, str] | None = None,
+    **more: object,
 ) -> dict[str, Any]:
-    """Return the refusal as a Lambda proxy response: `type, title, status, detail, code`, `errors` for wrong fields.
+    """Return the refusal as a Lambda proxy response: `type, title, status, detail, code`, `errors` for wrong fields,
+    and `more`.
 
     `status` follows from the code unless it is given.
     """
@@ -44,6 +49,7 @@ def problem_response(
         "status": status,
         "detail": str(refusal),
         "code": refusal.code,
+        **more,
     }
     challenge = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else {}
     if refusal.errors:

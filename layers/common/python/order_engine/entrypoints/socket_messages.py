@@ -105,7 +105,8 @@ def _obey(
 ) -> None:
     match message:
         case Subscribe(order_id=order_id, after=after, token=token):
-            caller = access.subscriber(connection.key_id, token, order_id)
+            known = order_id in connection.orders  # by whatever let it in the first time
+            caller = None if known else access.subscriber(connection.key_id, token, order_id)
             subscription.subscribe(connection, order_id, after, caller)
         case Unsubscribe(order_id=order_id):
             subscription.unsubscribe(connection, order_id)

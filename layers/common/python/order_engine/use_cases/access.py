@@ -44,7 +44,8 @@ class Access:
         scheme, _, credential = (authorization or "").partition(" ")
         key = ApiKey.parse(credential.strip()) if scheme.lower() == "bearer" else None
         if key is None:
-            raise Unauthorized("this needs an API key: Authorization: Bearer oe_...")
+            said = "this needs an API key" if not credential else "that is no API key, or a mistyped one"
+            raise Unauthorized(f"{said}: Authorization: Bearer oe_...")
         stored = self._look_up(key.key_id)
         # One path for keys that are unknown, wrong or revoked, so that the time it takes tells nothing.
         right = hmac.compare_digest(key.digest, stored.digest if stored else _NO_DIGEST)
@@ -89,7 +90,7 @@ class Access:
     def connection_token(self, caller: Caller) -> tuple[str, datetime] | None:
         """Return a token that opens sockets as the caller's key does, and until when; None where none is needed."""
         streams, until = self.streams(), self._now() + TOKEN_LIFETIME
-        return (streams.connection_token(caller.key_id, until), until) if streams else None
+        return (streams.connection_token(caller.key_id, until, self._now()), until) if streams else None
 
     def streams(self) -> StreamSecrets | None:
         """Return what makes the tokens that open streams; None where none is needed, or before the first key."""

@@ -19,8 +19,8 @@ class Audience:
         closed; one that may watch other orders stays open, and is forgotten here."""
         if self.connections.end(one):
             return True
-        self.subscribers.leave(one)
-        self.connections.drop(one)
+        if self.subscribers.end(one):  # else it has asked for a replay meanwhile, and `notify` will be here again
+            self.connections.drop(one)
         return False
 
     def gone(self, one: Subscriber) -> None:

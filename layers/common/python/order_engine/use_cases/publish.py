@@ -17,7 +17,7 @@ from typing import TypeVar
 from order_engine import limits
 from order_engine.domain.amounts import to_wire
 from order_engine.domain.errors import ServiceUnavailable, SocketGone, SocketUnreachable
-from order_engine.domain.events import Confirmed, Failed, StatusEvent
+from order_engine.domain.events import Cancelled, Confirmed, Failed, StatusEvent
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.subscriber import CONNECTING, OVERDUE_AFTER, Subscriber
 from order_engine.observability import count_lag, logger
@@ -104,7 +104,9 @@ class Publisher:
         To be called last. A gateway that has taken a message may not have passed it on when it is told to close the
         socket, and then drops it: MiniStack does under load, and AWS promises nothing.
         """
-        self._together([(self._close, (one,)) for one in record.served], _Budget(self.now, limits.CLOSES))
+        closed = self._together([(self._close, (one,)) for one in record.served], _Budget(self.now, limits.CLOSES))
+        if left := closed.count(None):
+            logger.info("sockets left open for want of time", extra={"sockets": left})
 
     def finish(self, record: OrderRecord) -> OrderRecord:
         """Re-request `notify` for overdue subscribers before the order closes: nobody looks after them afterwards.
@@ -181,12 +183,13 @@ class Publisher:
         except ServiceUnavailable as fault:
             logger.warning("a subscriber that is gone could not be removed", extra={"reason": str(fault)})
 
-    def _close(self, subscriber: Subscriber) -> None:
+    def _close(self, subscriber: Subscriber) -> bool:
         try:
             if self.audience.ended(subscriber):
                 self.sockets.close(subscriber.connection_id)
         except (SocketUnreachable, ServiceUnavailable) as fault:
             logger.info("socket not closed", extra={"connectionId": subscriber.connection_id, "reason": str(fault)})
+        return True
 
     def _together(
         self, calls: "Iterable[tuple[Callable[..., T], tuple[object, ...]]]", budget: "_Budget"
@@ -235,6 +238,8 @@ def _outcome(record: OrderRecord, now: datetime) -> dict[str, object]:
             return {**asked, "venue": venue, "executedPrice": to_wire(price), "amountOut": to_wire(amount_out)}
         case Failed(code=code, error=error):
             return {**asked, "code": code, "error": error}
+        case Cancelled():
+            return asked
         case _:
             return {}
 

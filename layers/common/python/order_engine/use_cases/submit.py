@@ -80,7 +80,7 @@ class Submission:
 
     def stream_url(self, order: Order, streams: StreamSecrets | None = None) -> str:
         """Return where the order's statuses are streamed, ready to connect to; with a token where one is needed."""
-        token = f"&token={streams.token(order.order_id)}" if streams else ""
+        token = f"&token={streams.token(order.order_id, self.now())}" if streams else ""
         return f"{self.stream_base}?orderId={order.order_id}{token}"
 
     def _journaled(self, terms: OrderTerms, owner: str) -> OrderRecord:

@@ -69,26 +69,33 @@ class Subscription:
 
     def subscribe(self, connection: Connection, order_id: UUID, after: int, caller: Caller | None) -> None:
         """Have a connection watch another order too, and say so on the socket once that is certain, perhaps after the
-        first statuses; `after` and `caller` as in `join`. One that watches it already goes on as it did.
+        first statuses; `after` and `caller` as in `join`. For one that watches it already this is a replay: it
+        may be about to be let go of, because the order is over.
 
         Raises UnknownOrder, TooManySubscribers, TooManySubscriptions and UnknownConnection; ReplayUnderWay for a
-        repeated message while nobody knows yet what became of the one before.
+        repeated message while the one before is served.
         """
         with log_context(order_id, caller.owner if caller else None):
-            if order_id in connection.orders and self._watches(
-                replace(connection.subscriber(order_id), sent_through=after)
-            ):
-                self._say(connection.connection_id, {"type": "subscribed", "orderId": str(order_id)})
-                return
+            asking = replace(connection.subscriber(order_id), sent_through=after)
+            if order_id in connection.orders:
+                if replayed := self.subscribers.replay(asking, self.now()):
+                    self.notify_requests.send(replayed)
+                    self._say(connection.connection_id, {"type": "subscribed", "orderId": str(order_id)})
+                    return
+                self.connections.drop(asking)  # what it leads to is gone
             wanted = Subscriber(order_id, connection.connection_id, self.now(), sent_through=after)
             subscriber = self.subscribers.join(wanted, lambda owner: _check_owner(order_id, owner, caller))
             # Struck again only where it is certain that nothing leads to it: the same message may have come twice.
             try:
-                if not self.connections.add(subscriber):
-                    raise UnknownConnection
+                page = self.connections.add(subscriber)
             except RequestRefused:
                 self.subscribers.leave(subscriber)
                 raise
+            if page != subscriber.page:
+                self.subscribers.leave(subscriber)
+            if page is None:
+                raise UnknownConnection
+            subscriber = replace(subscriber, page=page)
             self._joined(subscriber)
             self._say(connection.connection_id, {"type": "subscribed", "orderId": str(order_id)})
 
@@ -119,14 +126,6 @@ class Subscription:
         """Say on the socket what is wrong with a message, and which order it was about."""
         about = {"orderId": str(order_id)} if order_id else {}
         self._say(connection_id, {"type": "error", "code": refusal.code, "detail": str(refusal), **about})
-
-    def _watches(self, subscriber: Subscriber) -> bool:
-        """Return whether a subscriber is kept. One that was not handed over in good time is looked after: what asked
-        `notify` to do so may have died on the way."""
-        stored = self.subscribers.read(subscriber)
-        if stored and stored.live_after is None and (lagging := self.subscribers.replay(subscriber, self.now())):
-            self.notify_requests.send(lagging)
-        return stored is not None
 
     def _joined(self, subscriber: Subscriber) -> None:
         self.notify_requests.send(subscriber)

@@ -37,6 +37,7 @@ class DynamoConnections(DynamoBuckets):
     def __init__(self, dynamodb: Any, table: str, now: Clock, most_streams: int = 0) -> None:
         super().__init__(dynamodb, "connections", table, "connectionId", MESSAGES, now, made=False)
         self._most_streams = most_streams
+        self._told: dict[str, int] = {}  # at which arrival a client was last told that it is too fast
 
     def admit(self, owner: str) -> None:
         if not self._most_streams or owner == PUBLIC:
@@ -76,22 +77,21 @@ class DynamoConnections(DynamoBuckets):
         return _connection(response["Item"]) if "Item" in response else None
 
     def hear(self, connection_id: str, cost: int) -> Connection | None:
-        if known := self._known_denial(connection_id, cost):
-            raise TooManyMessages(known.retry_seconds, told=True)
-        allowance, item = self._take(connection_id, cost)
-        if not item:
-            return None
-        if allowance.retry_seconds:
-            raise TooManyMessages(allowance.retry_seconds, told=False)
-        return _connection(item)
+        denial, item = self._known_denial(connection_id, cost), Item()
+        if denial is None:
+            allowance, item = self._take(connection_id, cost)
+            denial = allowance if allowance.retry_seconds else None
+        if denial:
+            raise TooManyMessages(denial.retry_seconds, told=self._tell(connection_id))
+        return _connection(item) if item else None
 
-    def add(self, subscriber: Subscriber) -> bool:
+    def add(self, subscriber: Subscriber) -> int | None:
         """A row of the release before has no map yet."""
         order = {"#order": str(subscriber.order_id)}
         page = {":page": {"N": str(subscriber.page)}, ":true": {"BOOL": True}}
         written, item = self._update(
             subscriber.connection_id,
-            "SET orders.#order = :page, lasting = :true",
+            "SET orders.#order = if_not_exists(orders.#order, :page), lasting = :true",
             "attribute_exists(orders) AND attribute_not_exists(closing) "
             "AND (attribute_exists(orders.#order) OR size(orders) < :most)",
             order,
@@ -99,7 +99,7 @@ class DynamoConnections(DynamoBuckets):
         )
         if not written and len(item.get("orders", {"M": {}})["M"]) >= MOST_ORDERS:
             raise TooManySubscriptions(MOST_ORDERS)
-        return written
+        return int(item["orders"]["M"][str(subscriber.order_id)]["N"]) if written else None
 
     def end(self, subscriber: Subscriber) -> bool:
         """One that is not kept may be closed: it has left."""
@@ -119,6 +119,13 @@ class DynamoConnections(DynamoBuckets):
     def forget(self, connection_id: str) -> None:
         with service_errors("connections", limits.DYNAMODB):
             self._dynamodb.delete_item(TableName=self._table, Key=_key(connection_id))
+
+    def _tell(self, connection_id: str) -> bool:
+        """Note that a client is told of this denial. Return whether it was told before."""
+        arrival = self._arrivals[connection_id]
+        told = self._told.get(connection_id) == arrival
+        self._told = {name: at for name, at in self._told.items() if name in self._arrivals} | {connection_id: arrival}
+        return told
 
     def _update(
         self, connection_id: str, update: str, condition: str, names: dict[str, str], values: Item

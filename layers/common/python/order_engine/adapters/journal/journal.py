@@ -114,6 +114,35 @@ class DynamoJournal:
                 return not error.response.get("Item")  # gone already: this call's first try, whose response was lost
         return True
 
+    def decide(self, record: OrderRecord) -> bool:
+        event = {"S": record.last.to_json()}
+        with service_errors("journal", DYNAMODB):
+            try:
+                self._dynamodb.update_item(
+                    TableName=self._table,
+                    Key=key_of(record.order.order_id),
+                    UpdateExpression=(
+                        "SET events = list_append(events, :event), #sequence = :sequence, #status = :status, "
+                        "behind = :behind REMOVE leaseOwner, leaseUntil, notBefore"
+                    ),
+                    ConditionExpression="#sequence = :before AND attribute_not_exists(#transaction)",
+                    ExpressionAttributeNames={name: name[1:] for name in ("#sequence", "#status", "#transaction")},
+                    ExpressionAttributeValues={
+                        ":event": {"L": [event]},
+                        ":sequence": {"N": str(record.sequence)},
+                        ":status": {"S": record.status},
+                        ":behind": {"BOOL": True},
+                        ":before": {"N": str(record.sequence - 1)},
+                    },
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                if code_of(error) != _CONDITION_FAILED:
+                    raise
+                events = error.response.get("Item", {}).get("events", {"L": []})["L"]
+                return event in events  # our own write, repeated by botocore
+        return True
+
     def claim(self, order_id: UUID) -> Claim:
         owner, now = str(uuid4()), self._now()
         with service_errors("journal", DYNAMODB):

@@ -111,6 +111,17 @@ class DynamoSubscribers:
             {"#connection": subscriber.connection_id},
         )
 
+    def end(self, subscriber: Subscriber) -> bool:
+        written, item = self._update(
+            subscriber.order_id,
+            subscriber.page,
+            "REMOVE subscribers.#connection",
+            "subscribers.#connection.generation = :generation",
+            {"#connection": subscriber.connection_id},
+            {":generation": {"N": str(subscriber.generation)}},
+        )
+        return written or not (item and _is_in(item, subscriber))
+
     # --- joining --------------------------------------------------------------------------------------------------
 
     def _order(self, order_id: UUID) -> dict[str, Any]:

@@ -1,0 +1,60 @@
+"""GET and DELETE /api/orders/{orderId}: shows an owner's order, and cancels it."""
+
+import json
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+from order_engine.bootstrap import Bootstrap
+from order_engine.domain.access import Scope
+from order_engine.domain.errors import ServiceUnavailable, UnknownOrder
+from order_engine.domain.record import OrderRecord
+from order_engine.domain.refusals import FieldError, InvalidRequest, NotNowAvailable, RequestRefused, TooLateToCancel
+from order_engine.entrypoints.door import Guarded, guarded, headers_of
+from order_engine.entrypoints.handler import entrypoint
+from order_engine.entrypoints.problems import problem_response
+from order_engine.observability import logger
+from order_engine.use_cases.orders import Orders
+
+
+@entrypoint(guarded(Bootstrap.orders))
+def handler(door: Guarded[Orders], event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """API Gateway HTTP API, payload format 2.0. Returns 200 with the order, or a problem document (RFC 9457)."""
+    cancels = event["requestContext"]["http"]["method"] == "DELETE"
+    try:
+        caller = _caller(door, event, Scope.TRADE if cancels else Scope.READ)
+        order_id = _order_id(event["pathParameters"]["orderId"])
+        record = (door.use_case.cancel if cancels else door.use_case.look_up)(order_id, caller)
+    except UnknownOrder as unknown:
+        return problem_response(InvalidRequest("UNKNOWN_ORDER", f"there is no order {unknown}"))
+    except NotNowAvailable as refusal:
+        logger.exception("an order could not be shown or cancelled")
+        return problem_response(refusal, headers={"Retry-After": "1"})
+    except TooLateToCancel as refusal:
+        return problem_response(refusal, orderStatus=refusal.status)
+    except RequestRefused as refusal:
+        return problem_response(refusal)
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+    return {"statusCode": int(HTTPStatus.OK), "headers": headers, "body": json.dumps(_document(record))}
+
+
+def _caller(door: Guarded[Orders], event: dict[str, Any], scope: Scope) -> Any:
+    try:
+        return door.access.caller(headers_of(event).get("authorization"), scope)
+    except ServiceUnavailable as fault:
+        raise NotNowAvailable("the API keys could not be looked up") from fault
+
+
+def _order_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as fault:
+        message = "must be a UUID: that of the 202 answer"
+        raise InvalidRequest("INVALID_FIELD", f"orderId {message}", (FieldError("orderId", message),)) from fault
+
+
+def _document(record: OrderRecord) -> dict[str, Any]:
+    """Return the order's terms, its present status, and its events as they are on the socket."""
+    terms = record.order.model_dump(mode="json", by_alias=True, exclude={"owner", "order_id"}, exclude_none=True)
+    events = [json.loads(event.to_json()) for event in record.events]
+    return {"orderId": str(record.order.order_id), "status": record.status, **terms, "events": events}

@@ -1,0 +1,58 @@
+"""What an owner may do with an order that it has placed: look it up, cancel it."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from order_engine.domain.access import Caller
+from order_engine.domain.decisions import cancelled
+from order_engine.domain.errors import ServiceUnavailable, UnknownOrder
+from order_engine.domain.record import OrderRecord
+from order_engine.domain.refusals import NotNowAvailable
+from order_engine.observability import count, log_context, logger
+from order_engine.ports import Clock, Journal, OrderQueue
+
+# How often an order is read anew that has moved on while it was to be cancelled; up to `submitted` it moves four times.
+_TRIES = 10
+
+
+@dataclass(frozen=True)
+class Orders:
+    """The use case of `orders`. An order that is another owner's is as unknown as none."""
+
+    journal: Journal
+    queue: OrderQueue
+    now: Clock
+
+    def look_up(self, order_id: UUID, caller: Caller) -> OrderRecord:
+        """Return an order's record. Raises UnknownOrder, and NotNowAvailable if the journal does not respond."""
+        try:
+            record = self.journal.read(order_id)
+        except ServiceUnavailable as fault:
+            raise NotNowAvailable("the journal did not respond") from fault
+        if record.order.owner != caller.owner:
+            raise UnknownOrder(str(order_id))
+        return record
+
+    def cancel(self, order_id: UUID, caller: Caller) -> OrderRecord:
+        """Cancel an order, and return its record as it is then; repeated, it does so again.
+
+        When this returns, no transaction of the order will ever be sent, whoever has it and whatever crashes: that is
+        decided by one conditional write. A worker is then told to publish and to persist it.
+
+        Raises TooLateToCancel and UnknownOrder, and NotNowAvailable if it is not known what came of it.
+        """
+        with log_context(order_id, caller.owner):
+            for _ in range(_TRIES):
+                record = self.look_up(order_id, caller)
+                ended = cancelled(record, self.now())
+                try:
+                    if ended is not record and not self.journal.decide(ended):
+                        continue  # it has moved on
+                    self.queue.send(order_id)
+                except ServiceUnavailable as fault:
+                    raise NotNowAvailable("whether the order is cancelled is not known") from fault
+                if ended is not record:
+                    count("OrdersCancelled")
+                    logger.info("cancel decided", extra={"sequence": ended.sequence})
+                return ended
+            raise NotNowAvailable(f"the order moved on {_TRIES} times while it was to be cancelled")
