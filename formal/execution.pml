@@ -38,15 +38,15 @@
 #define KILLS    2 /* maxReceiveCount: so many deliveries that killed their worker make a message a dead letter */
 #define HASHES   3 /* transactions; a right engine has one for each attempt, a wrong one may have more */
 
-mtype:status = { pending, routing, building, submitted, confirmed, failed, cancelled };
+mtype:status = { pending, routing, building, submitted, confirmed, failed, cancelled, expired };
 mtype:chain = { unsent, flying, waiting, landed, reverted, dead };
 
 /* The lifecycle. tests/formal/test_lifecycle_table.py holds it against order_engine.domain.lifecycle.TRANSITIONS. */
 #define LEGAL(from, to) ( \
-    (from == pending && (to == routing || to == failed || to == cancelled)) || \
-    (from == routing && (to == building || to == routing || to == failed || to == cancelled)) || \
-    (from == building && (to == submitted || to == routing || to == failed || to == cancelled)) || \
-    (from == submitted && (to == confirmed || to == routing || to == failed)))
+    (from == pending && (to == routing || to == failed || to == cancelled || to == expired)) || \
+    (from == routing && (to == building || to == routing || to == failed || to == cancelled || to == expired)) || \
+    (from == building && (to == submitted || to == routing || to == failed || to == cancelled || to == expired)) || \
+    (from == submitted && (to == confirmed || to == routing || to == failed || to == expired)))
 
 mtype:status status = pending;
 byte attempt;
@@ -67,7 +67,7 @@ byte faults = FAULTS;
 bool orphaned;         /* the lease's owner is no more; nobody in the engine can see this */
 bool taken_up;         /* a worker has had the order; only an assertion looks at it */
 
-#define IS_FINAL   (status == confirmed || status == failed || status == cancelled)
+#define IS_FINAL   (status == confirmed || status == failed || status == cancelled || status == expired)
 #define CAN_LAND(t) (chain[t] == unsent || chain[t] == flying || chain[t] == waiting)
 #define SETTLED    (IS_FINAL && closed && row == status && orders[0] + orders[1] + dead_letters == 0)
 
@@ -247,7 +247,10 @@ put_back:
     goto anew;
 
 fail:
-    append(failed);
+    if
+    :: append(failed)
+    :: append(expired) /* its time is over, or it was to be tried once */
+    fi;
     goto close;
 
 confirm:
@@ -299,7 +302,7 @@ crashed:
 
 inline land(t) {
     assert(chain[1] != landed && chain[2] != landed && chain[3] != landed); /* one execution */
-    assert(status != failed); /* failed only where nothing can land */
+    assert(status != failed && status != expired); /* failed only where nothing can land */
     assert(status != cancelled); /* cancelled is never swapped */
     chain[t] = landed
 }

@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 from local.errors import OrderRefused
 
 PATH = "/api/orders/execute"
-_FINAL = frozenset({"confirmed", "failed", "cancelled"})
+_FINAL = frozenset({"confirmed", "failed", "cancelled", "expired"})
 
 Message = dict[str, Any]
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from local.client import Message
 
-_COLOURS = {"confirmed": "green", "failed": "red", "cancelled": "yellow", "submitted": "cyan"}
+_COLOURS = {"confirmed": "green", "failed": "red", "cancelled": "yellow", "expired": "yellow", "submitted": "cyan"}
 
 
 def show_life(messages: Iterable[Message], title: str, console: Console) -> Message:
@@ -76,7 +76,7 @@ def describe(message: Message) -> str:
         case "confirmed":
             lines.append(f"  received {message['amountOut']} at {message['executedPrice']} on {chosen}")
             lines.append(f"  txHash {_short(message['txHash'])}")
-        case "failed":
+        case "failed" | "expired":
             lines.append(f"  {message['code']}, attempt {message['attempt']}")
     return "\n".join(lines)
 

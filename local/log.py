@@ -11,7 +11,7 @@ from rich.console import Console
 
 from local.display import say
 
-_ENDED = ("order confirmed", "order failed", "order cancelled")
+_ENDED = ("order confirmed", "order failed", "order cancelled", "order expired")
 _LAST_LINES = 3  # of a traceback: where, the code, the exception
 _MARKS = re.compile(r"[ ~^]*")  # below the code, since Python 3.11
 _FUNCTION = re.compile(r"-(\w+)Function-")

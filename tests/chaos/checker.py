@@ -42,6 +42,7 @@ RULES: tuple[Rule, ...] = (
     *(replies.responses, replies.keys, replies.unasked, replies.nothing_accepted),
     *(lifecycle.nothing_lost, lifecycle.legal_lives, lifecycle.diverted, lifecycle.unhurried_by_viewers),
     *(lifecycle.last_attempt, lifecycle.back_off, lifecycle.one_alive, lifecycle.impact),
+    lifecycle.in_its_time,
     *(outcome.one_swap, outcome.own_hashes, outcome.the_same_everywhere, outcome.never_worse_than_asked),
     outcome.cancelled,
     *(replies.in_order, replies.to_the_end, at_rest),

@@ -8,13 +8,14 @@ from itertools import pairwise
 from tests.chaos.world import FINAL, Breach, Journaled, Message, World
 
 _MOVES = {
-    "pending": {"routing", "failed", "cancelled"},
-    "routing": {"routing", "building", "failed", "cancelled"},
-    "building": {"routing", "submitted", "failed", "cancelled"},
-    "submitted": {"routing", "confirmed", "failed"},
+    "pending": {"routing", "failed", "cancelled", "expired"},
+    "routing": {"routing", "building", "failed", "cancelled", "expired"},
+    "building": {"routing", "submitted", "failed", "cancelled", "expired"},
+    "submitted": {"routing", "confirmed", "failed", "expired"},
     "confirmed": set(),
     "failed": set(),
     "cancelled": set(),
+    "expired": set(),
 }
 _ONLY_POSTED = {("routing", "building"), ("building", "submitted")}  # between these nothing waits but the posts
 _MOST_ATTEMPTS = 3
@@ -126,7 +127,9 @@ def one_alive(world: World) -> Iterator[Breach]:
             tx_hash = event.get("txHash", "")
             state = states.get(tx_hash, "unknown to the chain")
             # One that reverted, or settled for less than its floor, is no reason for another attempt.
-            if state != "dead" and (following["status"] != "failed" or state not in ("reverted", "landed")):
+            if state != "dead" and (
+                following["status"] not in ("failed", "expired") or state not in ("reverted", "landed")
+            ):
                 yield Breach("only a dead transaction is given up", order_id, f"{tx_hash} is {state}")
             alive = _seconds(built, following) if built else 0.0
             if state == "dead" and alive < world.terms.validity_seconds - _CLOCK_SECONDS:
@@ -141,6 +144,31 @@ def impact(world: World) -> Iterator[Breach]:
             for quote in event.get("quotes") or []:
                 if quote["venue"] == event["venue"] and Decimal(quote["priceImpactPct"]) > most:
                     yield Breach("the chosen quote's price impact is allowed", order_id, f"{quote}, {most} % allowed")
+
+
+def in_its_time(world: World) -> Iterator[Breach]:
+    """An order expires because its time was over, or because it was to be tried once; and nothing is sent that could
+    land after expiresAt. One that is to be tried once is tried once."""
+    for order_id, journaled in world.journal.items():
+        order, last = journaled.order, journaled.events[-1]
+        built: Message = {}
+        until = datetime.fromisoformat(order["expiresAt"]) if order.get("expiresAt") else None
+        once = order.get("timeInForce") == "fok"
+        if last["status"] == "expired" and not (once or until):
+            yield Breach("only what has a time expires", order_id, f"{last}")
+        if once and last["attempt"] > 1:
+            yield Breach("fok is tried once", order_id, f"{last}")
+        if until is None:
+            continue
+        for event in journaled.events:
+            built = event if event["status"] == "building" else built
+            latest = datetime.fromisoformat((built or event)["timestamp"]).timestamp()
+            latest += world.terms.validity_seconds - _CLOCK_SECONDS
+            if event["status"] == "submitted" and latest > until.timestamp():
+                yield Breach("nothing is sent that outlasts its order", order_id, f"{built} until {until}")
+            early = datetime.fromisoformat(event["timestamp"]).timestamp() + world.terms.latest_seconds
+            if event["status"] == "expired" and early < until.timestamp():
+                yield Breach("nothing expires before its time", order_id, f"{event} until {until}")
 
 
 def _seconds(earlier: Message, later: Message) -> float:

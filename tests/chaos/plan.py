@@ -162,6 +162,8 @@ def _body(dice: random.Random) -> Message:
         body["slippageBps"] = dice.choice((0, 10, 30, 100, 500))
     if dice.random() < 0.1:
         body["maxPriceImpactBps"] = dice.choice((0, 1, 10, 10_000))
+    if dice.random() < 0.1:
+        body["timeInForce"] = "fok"
     if dice.random() < 0.15:  # what it is worth, a little less, or more than anybody will give
         body["minAmountOut"] = f"{_of(dollars * Decimal(dice.choice(('0.9', '0.98', '1', '1.2'))), token_out):f}"
     return body

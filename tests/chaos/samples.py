@@ -82,7 +82,7 @@ def clean_world() -> World:
         poison=[_POISON],
         diverted=[FAILED],
         crowded=[CONFIRMED],
-        terms=Terms(back_off_seconds=0.5, validity_seconds=2, status_seconds=3),
+        terms=Terms(back_off_seconds=0.5, validity_seconds=2, latest_seconds=3, status_seconds=3),
     )
 
 

@@ -87,6 +87,15 @@ def _cancel(order_id: str, status: int) -> Break:
     return _with(cancels=lambda _: [Cancel(order_id, status)])
 
 
+def _ordered(order_id: str, **changes: Any) -> Break:
+    """As if an order had been asked for with something else besides."""
+
+    def changed(world: World) -> World:
+        return _journal(order_id, order={**world.journal[order_id].order, **changes})(world)
+
+    return changed
+
+
 def _cancelled(order_id: str, status: int) -> Break:
     return _both(_cancel(order_id, status), _journal(order_id, status="cancelled"))
 
@@ -122,6 +131,12 @@ BREACHES: dict[str, list[Break]] = {
     "a transaction is dead when its validity has passed": [_OLDER],
     "the chosen quote's price impact is allowed": [_event(CONFIRMED, 6, quotes=[_FEW])],
     "an order that no worker took up is executed": [_event(FAILED, 2, status="pending")],
+    "only what has a time expires": [_event(FAILED, 5, status="expired")],
+    "fok is tried once": [_ordered(CONFIRMED, timeInForce="fok")],
+    "nothing is sent that outlasts its order": [_ordered(CONFIRMED, expiresAt="2026-01-02T03:04:06.000000Z")],
+    "nothing expires before its time": [
+        _both(_ordered(FAILED, expiresAt="2026-01-02T03:05:05.000000Z"), _event(FAILED, 5, status="expired"))
+    ],
     "viewers don't hold an order up": [_event(CONFIRMED, 6, timestamp="2026-01-02T03:04:13.100000Z")],
     "at most one swap lands": [_on_chain("tx-9", CONFIRMED, "landed", 1, 1)],
     "no swap lands for an order that is failed": [_on_chain("tx-9", FAILED, "landed")],

@@ -9,7 +9,7 @@ from typing import Any
 Message = dict[str, Any]  # a JSON object; its numbers with a point are Decimal
 Row = dict[str, Any]
 
-FINAL = ("confirmed", "failed", "cancelled")
+FINAL = ("confirmed", "failed", "cancelled", "expired")
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,7 @@ class Terms:
 
     back_off_seconds: float = 0.0  # the least before the second attempt; twice that before the third
     validity_seconds: float = 0.0  # of a transaction, from when it is built
+    latest_seconds: float = inf  # before its expiresAt an order may expire so early: nothing could be sent any more
     status_seconds: float = inf  # the most from one status of a crowded order to the next, while nothing else is slow
 
 

@@ -4,7 +4,7 @@ A `Life` is one order's: who posts it, how often, and who watches. A `World` has
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -48,6 +48,7 @@ class Life:
     cancels_at: Sequence[float] = ()
     repeats_at: Sequence[float] = ()
     renewals: int = 0
+    asks: Mapping[str, str] = field(default_factory=dict)  # besides
 
 
 @dataclass
@@ -170,7 +171,7 @@ class World:
 
     def post(self, number: int, life: Life, era: int) -> None:
         """The client posts its order; with a clientOrderId it goes on until it is accepted."""
-        body = {**BODY, **({"clientOrderId": life.key} if life.key else {})}
+        body = {**BODY, **life.asks, **({"clientOrderId": life.key} if life.key else {})}
         begun = self.timeline().timestamp()
         if era:
             self.platform.tables.sweep(self.timeline())

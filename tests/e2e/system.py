@@ -19,7 +19,7 @@ from tests.support.operations import Operator, Row, poll
 
 PATIENCE_SECONDS = 60.0  # for what takes a fraction of a second on a quiet machine
 FIVE = ["pending", "routing", "building", "submitted", "confirmed"]
-FINAL = ("confirmed", "failed", "cancelled")
+FINAL = ("confirmed", "failed", "cancelled", "expired")
 
 _Found = TypeVar("_Found")
 

@@ -87,8 +87,23 @@ TOO_MUCH = {"status": "failed", "failure_code": "INSUFFICIENT_LIQUIDITY", "failu
             advanced(a_record(), OrderStatus.FAILED, START, attempts=()),
             {**TOO_MUCH, **NOTHING_ROUTED, "min_amount_out": None, "attempts": 0},
         ),
+        (
+            a_record(OrderStatus.CANCELLED),
+            {"status": "cancelled", **NOTHING_ROUTED, "failure_code": None, "attempts": 1, "time_in_force": "gtc"},
+        ),
+        (
+            a_record(OrderStatus.EXPIRED, an_order(time_in_force="gtd", expires_at=START)),
+            {"status": "expired", "failure_code": "ORDER_EXPIRED", "time_in_force": "gtd", "expires_at": START},
+        ),
     ],
-    ids=["confirmed", "failed while routing", "failed after submitting", "given up before routing"],
+    ids=[
+        "confirmed",
+        "failed while routing",
+        "failed after submitting",
+        "given up before routing",
+        "cancelled",
+        "expired",
+    ],
 )
 def test_an_outcome_has_one_row_and_one_for_each_event(
     history: PostgresHistory, database: Database, record: OrderRecord, columns: dict[str, Any]

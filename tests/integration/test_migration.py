@@ -24,7 +24,7 @@ from local.postgres import EmbeddedPostgres
 from tests.support.builders import LambdaContext, a_record
 from tests.support.database import Connections, Database
 
-VERSIONS = ["0001_orders", "0002_max_price_impact", "0003_owner", "0004_cancelled"]
+VERSIONS = ["0001_orders", "0002_max_price_impact", "0003_owner", "0004_more_ends"]
 NOWHERE = "postgresql://nobody@127.0.0.1:9/nowhere"
 
 
@@ -174,7 +174,7 @@ def test_a_deploy_applies_the_migrations_and_says_so(
 
     assert (response["Status"], response["Reason"]) == (
         "SUCCESS",
-        "applied: 0001_orders, 0002_max_price_impact, 0003_owner, 0004_cancelled",
+        "applied: 0001_orders, 0002_max_price_impact, 0003_owner, 0004_more_ends",
     )
     assert response["Data"] == {"WorkerUser": "order_worker"}
     assert cloudformation.content_types == [""]

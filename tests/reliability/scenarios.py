@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from order_engine.adapters.journal.subscribers import PAGE_SIZE
 
 from tests.doubles.gate import Mode, Service
 from tests.doubles.lives import Visit
 from tests.doubles.venues import Fate, HardVenue, ScriptedVenue, Twist
+from tests.support.builders import START
 
 
 @dataclass(frozen=True)
 class Scenario:
     """One order's life. `lethal`: the service whose call kills every worker, so that its message ends among the dead
-    letters. `by_itself`, `careless`: see `Ledger`. `repeats_at`, `cancels_at`, `renewals`: see
-    `Life`."""
+    letters. `by_itself`, `careless`: see `Ledger`. `repeats_at`, `cancels_at`, `renewals`, `asks`:
+    see `Life`."""
 
     name: str
     ends_as: str
@@ -30,6 +32,12 @@ class Scenario:
     repeats_at: tuple[float, ...] = ()
     cancels_at: tuple[float, ...] = ()
     renewals: int = 0
+    asks: Mapping[str, str] = field(default_factory=dict)
+
+
+def at(seconds: float) -> str:
+    """A moment on the timeline, on the wire."""
+    return f"{START + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 EARLY = (Visit("early", 0.012),)
@@ -98,6 +106,14 @@ CANCELLED_TWICE = Scenario("cancelled twice at once", "cancelled", visits=EARLY,
 CANCELLED_BACKING_OFF = Scenario("cancelled between attempts", "cancelled", (Fate.NO_QUOTES,), EARLY, cancels_at=(0.5,))
 CANCELLED_CROWDED = Scenario("cancelled before a crowd", "cancelled", visits=CROWD[:2], page_size=1, cancels_at=(0.1,))
 CANCELLED_TOO_LATE = Scenario("cancelled too late", "confirmed", visits=EARLY, cancels_at=(1.0,))
+
+FOK = Scenario("fill or kill", "expired", (Fate.UNAVAILABLE,), EARLY, asks={"timeInForce": "fok"})
+FOK_FILLED = Scenario("fill or kill, filled", "confirmed", visits=EARLY, asks={"timeInForce": "fok"})
+FOK_LOST = Scenario("fill or kill, would land too late", "expired", (Fate.TOO_SLOW,), asks={"timeInForce": "fok"})
+EXPIRING = Scenario("until it expires", "expired", (Fate.TOO_SLOW,), EARLY, asks={"expiresAt": at(15.0)})
+TOO_SHORT = Scenario("too short for a transaction", "expired", visits=EARLY, asks={"expiresAt": at(5.0)})
+LONG_ENOUGH = Scenario("long enough", "confirmed", (Fate.UNAVAILABLE,), asks={"expiresAt": at(600.0)})
+PAST = Scenario("past already", "expired", visits=EARLY, asks={"expiresAt": at(-1.0)})
 
 DEADLY_QUOTES = Scenario("dies at its quotes", "failed", (), EARLY, lethal=(Service.QUOTES, Mode.KILL_AFTER))
 DEADLY_SENDING = Scenario("dies once it has sent", "confirmed", (), EARLY, lethal=(Service.CHAIN, Mode.KILL_AFTER))

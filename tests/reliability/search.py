@@ -63,8 +63,10 @@ def stage(
         Ledger(one_per_order, scenario.by_itself, scenario.careless),
         Market(scripted(*scenario.fates), dict(scenario.twists)),
     )
-    life = Life(scenario.key, scenario.visits, 0.0, scenario.cancels_at, scenario.repeats_at, scenario.renewals)
-    terms = Terms(parts.policy.retry_base_seconds / 2, venue.VALIDITY_SECONDS)
+    life = Life(
+        scenario.key, scenario.visits, 0.0, scenario.cancels_at, scenario.repeats_at, scenario.renewals, scenario.asks
+    )
+    terms = Terms(parts.policy.retry_base_seconds / 2, venue.VALIDITY_SECONDS, venue.VALIDITY_SECONDS + 0.1)
     return World(platform, [life], terms)
 
 

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from tests.doubles.gate import Mode, Service
@@ -17,6 +18,7 @@ from tests.simulation.plan import (
     Visit,
     Window,
 )
+from tests.support.builders import START
 
 DAY = 86_400.0
 _KEY_DAYS = 30
@@ -74,10 +76,15 @@ def _order(dice: random.Random, number: int, luck: float, validity: float) -> Or
     if dice.random() < 0.03:
         return OrderPlan(number, at, {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": -1 - number}, False, False)
     keyed = dice.random() < 0.6
+    body = _body(dice, number)
+    if dice.random() < 0.1:
+        until = at + dice.choice((-1.0, 5.0, dice.uniform(0, 30), dice.uniform(0, 300)))
+        body["expiresAt"] = f"{START + timedelta(seconds=until):%Y-%m-%dT%H:%M:%S.%fZ}"
+        body.pop("timeInForce", None)
     return OrderPlan(
         number,
         at,
-        _body(dice, number),
+        body,
         keyed,
         posts=_posts(dice, keyed),
         eras=_eras(dice) if keyed and dice.random() < 0.25 else (),
@@ -116,6 +123,8 @@ def _body(dice: random.Random, number: int) -> dict[str, Any]:
                 body["maxPriceImpactBps"] = 10_000
         case luck if luck < 0.12:
             body["minAmountOut"] = f"{(10 + number) * dice.choice((148, 149, 151))}"
+        case luck if luck < 0.16:
+            body["timeInForce"] = "fok"
         case luck if luck < 0.2:
             body["slippageBps"] = dice.choice((0, 10, 500, 10_000))
     return body

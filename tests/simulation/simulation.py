@@ -63,7 +63,11 @@ class Simulation(World):
         super().__init__(
             self.planned,
             (),
-            Terms(back_off_seconds=max(_BACK_OFF_SECONDS - slack, 0.0), validity_seconds=plan.validity - slack),
+            Terms(
+                back_off_seconds=max(_BACK_OFF_SECONDS - slack, 0.0),
+                validity_seconds=plan.validity - slack,
+                latest_seconds=plan.validity + slack + 1,
+            ),
         )
         self._names: dict[UUID, str] = {}
         self._times = Counter[int]()

@@ -13,6 +13,7 @@ from order_engine.domain.events import (
     BuildingStarted,
     Cancelled,
     Confirmed,
+    Expired,
     Failed,
     RoutingStarted,
     StatusEvent,
@@ -78,6 +79,7 @@ _EVENTS: dict[OrderStatus, Callable[..., StatusEvent]] = {
     OrderStatus.CONFIRMED: Confirmed,
     OrderStatus.FAILED: Failed,
     OrderStatus.CANCELLED: Cancelled,
+    OrderStatus.EXPIRED: Expired,
 }
 
 
@@ -93,6 +95,7 @@ def advanced(
         OrderStatus.SUBMITTED: sent,
         OrderStatus.CONFIRMED: {**sent, "executed_price": Decimal("148.900001"), "amount_out": Decimal("1489.00001")},
         OrderStatus.FAILED: {**error, "attempts": record.errors},
+        OrderStatus.EXPIRED: {"code": FailureCode.ORDER_EXPIRED, "error": "too late", "attempts": record.errors},
     }
     fields = {"message": status.value, **usual.get(status, {}), **details}
     return record.followed_by(_EVENTS[status](**record.header(at, attempt), **fields))
@@ -100,7 +103,7 @@ def advanced(
 
 def a_record(through: OrderStatus = OrderStatus.PENDING, order: Order | None = None) -> OrderRecord:
     """An order's record after an undisturbed life up to a status; `failed` is a first attempt without liquidity,
-    `cancelled` one that was cancelled while it was quoted."""
+    `cancelled` and `expired` ended while it was quoted."""
     order = order or an_order()
     record = OrderRecord.accepted(order)
     at = [START + timedelta(milliseconds=250 * step) for step in range(1, 5)]
@@ -109,8 +112,8 @@ def a_record(through: OrderStatus = OrderStatus.PENDING, order: Order | None = N
     record = advanced(record, OrderStatus.ROUTING, at[0], attempt=1)
     if through is OrderStatus.ROUTING:
         return record
-    if through is OrderStatus.CANCELLED:
-        return advanced(record, OrderStatus.CANCELLED, at[1])
+    if through in (OrderStatus.CANCELLED, OrderStatus.EXPIRED):
+        return advanced(record, through, at[1])
     if through is OrderStatus.FAILED:
         error = AttemptError(attempt=1, code=FailureCode.INSUFFICIENT_LIQUIDITY, error="too much", timestamp=at[1])
         return advanced(replace(record, errors=(error,)), OrderStatus.FAILED, at[1])

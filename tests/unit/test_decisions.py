@@ -17,7 +17,7 @@ from order_engine.domain.errors import (
     OrderExpired,
     VenueUnavailable,
 )
-from order_engine.domain.events import AttemptError, Failed
+from order_engine.domain.events import AttemptError, Expired, Failed
 from order_engine.domain.lifecycle import TRANSITIONS, OrderStatus
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.steps import Learnt, Policy, Step
@@ -32,7 +32,7 @@ LANDED = Landed(Decimal(1489), Decimal("148.9"))
 REVERTED = Reverted("refused", FailureCode.SLIPPAGE_EXCEEDED)
 ENDED, MAY_LAND = (LANDED, REVERTED, Dropped()), (InFlight(), NotFound())
 
-PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED, CANCELLED = (a_record(status) for status in OrderStatus)
+PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED, CANCELLED, EXPIRED = map(a_record, OrderStatus)
 BUILT = steps.Built(a_transaction(BUILDING.order))
 
 
@@ -88,6 +88,7 @@ CLAIMED: list[tuple[OrderRecord, str, str]] = [
     (CONFIRMED, "Close confirmed 1", "Close confirmed 1"),
     (FAILED, "Close failed 1 INSUFFICIENT_LIQUIDITY", "Close failed 1 INSUFFICIENT_LIQUIDITY"),
     (CANCELLED, "Close cancelled 1", "Close cancelled 1"),
+    (EXPIRED, "Close expired 1", "Close expired 1"),
 ]
 VENUES: list[Case] = [
     (ROUTING, quoted(DOWN), "Build building 1"),
@@ -237,6 +238,63 @@ def test_an_order_expires_only_after_a_fault(record: OrderRecord, learnt: Learnt
     """60 s after the first routing, which was after 0.25 s, whatever has happened since."""
     for seconds, step in ((60.25, in_time), (60.251, too_late)):
         assert outline(next_step(record, learnt, START + timedelta(seconds=seconds), Policy())) == step
+
+
+def timed(record: OrderRecord, in_force: str, seconds: float | None = None) -> OrderRecord:
+    """The record of an order that is in force so, until so many seconds from START."""
+    until = START + timedelta(seconds=seconds) if seconds is not None else None
+    return replace(record, order=record.order.model_copy(update={"time_in_force": in_force, "expires_at": until}))
+
+
+@pytest.mark.parametrize("record", [PENDING, ROUTING, BUILDING, after(ROUTING), after(SUBMITTED)])
+def test_no_attempt_begins_after_expires_at(record: OrderRecord) -> None:
+    for interrupted in (False, True):
+        decided = [
+            next_step(timed(record, "gtd", 30), steps.Claimed(interrupted), START + timedelta(seconds=at), Policy())
+            for at in (29.999, 30, 10_000)
+        ]
+        assert [type(step).__name__ for step in decided] == ["AskForQuotes", "Close", "Close"]
+        assert {step.record.status for step in decided[1:] if isinstance(step, steps.Close)} == {OrderStatus.EXPIRED}
+
+
+@pytest.mark.parametrize(
+    ("valid_for", "outcome"), [(29.999, "Send submitted 1"), (30, "Send submitted 1"), (30.001, "Close expired 1")]
+)
+def test_nothing_is_sent_that_could_land_after_expires_at(valid_for: float, outcome: str) -> None:
+    built = a_transaction(BUILDING.order, valid_until=START + timedelta(seconds=valid_for))
+
+    assert outline(decide(timed(BUILDING, "gtd", 30), steps.Built(built))) == outcome
+    assert outline(decide(timed(BUILDING, "gtd", 30), steps.Built(built.model_copy(update={"valid_until": None})))) == (
+        "Close expired 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "learnt"),
+    [
+        (ROUTING, quoted(DOWN, DOWN)),
+        (ROUTING, quoted(TOO_MUCH, TOO_MUCH)),
+        (BUILDING, steps.BuildFailed(DOWN)),
+        (SUBMITTED, steps.Awaited(REVERTED)),
+        (SUBMITTED, steps.Awaited(Dropped())),
+        (SUBMITTED, steps.Abandoned(Dropped(), DOWN)),
+    ],
+)
+def test_fok_is_tried_once(record: OrderRecord, learnt: Learnt) -> None:
+    step = decide(timed(record, "fok"), learnt)
+
+    assert isinstance(step, steps.Close)
+    last = step.record.last
+    assert isinstance(last, Expired)
+    assert (last.attempt, [error.code for error in last.attempts]) == (1, [last.code])
+
+
+def test_fok_fails_where_it_is_the_engines_or_a_venues_fault() -> None:
+    short = replace(SUBMITTED, transaction=a_transaction(SUBMITTED.order, min_amount_out=Decimal(9999)))
+
+    assert outline(decide(timed(ROUTING, "fok"), steps.GivenUp("died"))) == "Close failed 1 INTERNAL_ERROR"
+    assert outline(decide(timed(short, "fok"), steps.Awaited(LANDED))) == "Close failed 1 SETTLEMENT_MISMATCH"
+    assert outline(decide(timed(SUBMITTED, "fok"), steps.Awaited(LANDED))) == "Close confirmed 1"
 
 
 # --- every life -------------------------------------------------------------------------------------------------------

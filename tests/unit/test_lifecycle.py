@@ -8,13 +8,14 @@ from order_engine.domain.lifecycle import FINAL, TRANSITIONS, OrderStatus, check
 
 # Written out once more, so that a change of the table is a change of this test too.
 LEGAL = {
-    "pending": {"routing", "failed", "cancelled"},
-    "routing": {"routing", "building", "failed", "cancelled"},
-    "building": {"routing", "submitted", "failed", "cancelled"},
-    "submitted": {"routing", "confirmed", "failed"},
+    "pending": {"routing", "failed", "cancelled", "expired"},
+    "routing": {"routing", "building", "failed", "cancelled", "expired"},
+    "building": {"routing", "submitted", "failed", "cancelled", "expired"},
+    "submitted": {"routing", "confirmed", "failed", "expired"},
     "confirmed": set(),
     "failed": set(),
     "cancelled": set(),
+    "expired": set(),
 }
 
 
@@ -29,4 +30,4 @@ def test_an_illegal_move_is_refused_by_name(current: OrderStatus, following: Ord
 
 def test_the_table_is_this_one() -> None:
     assert TRANSITIONS == LEGAL
-    assert {OrderStatus.CONFIRMED, OrderStatus.FAILED, OrderStatus.CANCELLED} == FINAL
+    assert {OrderStatus.CONFIRMED, OrderStatus.FAILED, OrderStatus.CANCELLED, OrderStatus.EXPIRED} == FINAL

@@ -2,6 +2,7 @@
 
 import codecs
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +25,7 @@ from order_engine.entrypoints.problems import problem_response
 from order_engine.use_cases.submit import fingerprint_of
 
 JSON = "application/json"
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ENOUGH = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": 10}
 SOL_MINT = TOKENS["SOL"].mint
 TITLES = {  # RFC 9110
@@ -132,6 +134,31 @@ def test_a_byte_order_mark_is_ignored() -> None:
     assert parse(codecs.BOM_UTF8 + body()) == parse(body())
 
 
+@pytest.mark.parametrize(
+    ("changes", "in_force", "until"),
+    [
+        ({}, "gtc", None),
+        ({"timeInForce": "gtc"}, "gtc", None),
+        ({"timeInForce": "fok"}, "fok", None),
+        ({"timeInForce": None, "expiresAt": None}, "gtc", None),
+        ({"expiresAt": "2026-11-23T12:00:00Z"}, "gtd", NOON),
+        ({"expiresAt": "2026-11-23t12:00:00z", "timeInForce": "gtd"}, "gtd", NOON),
+        ({"expiresAt": "2026-11-23T13:30:00.000000+01:30"}, "gtd", NOON),
+        ({"expiresAt": "2026-11-23T12:00:00.25Z"}, "gtd", NOON.replace(microsecond=250_000)),
+    ],
+)
+def test_an_order_says_how_long_it_is_in_force(changes: dict[str, Any], in_force: str, until: datetime | None) -> None:
+    terms = parse(body(**changes))
+
+    assert (terms.time_in_force, terms.expires_at) == (in_force, until)
+
+
+def test_a_time_is_the_same_however_its_offset_is_written() -> None:
+    one, other = (parse(body(expiresAt=it)) for it in ("2026-11-23T12:00:00Z", "2026-11-23T07:00:00.000-05:00"))
+
+    assert fingerprint_of(one) == fingerprint_of(other) != fingerprint_of(parse(body()))
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 OTHER_MEDIA = ["", "text/plain", "application/xml", "application/jsonp", "application/x-www-form-urlencoded"]
@@ -201,6 +228,21 @@ WRONG: list[tuple[str, str, list[str]]] = [
     ("orderType", "must be 'market'", ['"limit"']),
     ("slippageBps", "whole number from 0 to 10000", ["-1", "10001", "0.5", '"50"', "true"]),
     ("maxPriceImpactBps", "whole number from 0 to 10000", ["10001"]),
+    ("timeInForce", "can't be ioc", ['"ioc"']),
+    ("timeInForce", "must be gtc, gtd", ['"GTC"', '"day"', '""', "5", "[]", "true"]),
+    (
+        "expiresAt",
+        "RFC 3339",
+        [
+            *('"2026-11-23"', '"2026-11-23T12:00:00"', '"2026-11-23 12:00:00Z"', '"2026-W48-1T12:00:00Z"', '"soon"'),
+            *("1795359845", '"1795359845"', '"2026-11-23T12:00Z"', '"2026-11-23T12:00:00.1234567Z"', "{}", "true"),
+        ],
+    ),
+    (
+        "expiresAt",
+        "a time that there is",
+        ['"2026-02-30T12:00:00Z"', '"2026-11-23T25:00:00Z"', '"0001-01-01T00:00:00+23:59"', '"2026-11-23T12:00:60Z"'],
+    ),
     ("clientOrderId", "1 to 128 printable characters", ['""', f'"{"x" * 129}"', '"a\\nb"', '"a\\u0000b"', '" a"', "7"]),
     ("orderId", "is not a field of an order", ['"4b3a3a5c-9a5c-4d5e-8f27-8c8f6f2f8d11"']),
     ("token_in", "is not a field of an order", ['"SOL"']),
@@ -350,3 +392,17 @@ def test_a_body_that_a_gateway_has_decoded_wrongly_is_refused() -> None:
 
     assert problem_of(garbled)["code"] == "INVALID_JSON"
     assert "JSON is UTF-8" in problem_of(garbled)["detail"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"timeInForce": "gtd"},
+        {"timeInForce": "gtc", "expiresAt": "2026-11-23T12:00:00Z"},
+        {"timeInForce": "fok", "expiresAt": "2026-11-23T12:00:00Z"},
+    ],
+)
+def test_what_makes_no_sense_together_is_refused(changes: dict[str, str]) -> None:
+    problem = problem_of(body(**changes))
+
+    assert (problem["status"], [error["field"] for error in problem["errors"]]) == (422, ["expiresAt"])

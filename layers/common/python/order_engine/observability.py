@@ -13,7 +13,7 @@ from uuid import UUID
 from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
-from order_engine.domain.events import Confirmed, Failed, StatusEvent
+from order_engine.domain.events import Confirmed, Expired, Failed, StatusEvent
 from order_engine.domain.record import OrderRecord
 
 NAMESPACE = "OrderEngine"
@@ -64,6 +64,8 @@ def count_outcome(record: OrderRecord) -> None:
         count_by("OrdersConfirmed", "venue", last.venue)
     if isinstance(last, Failed):
         count_by("OrdersFailed", "code", last.code)
+    if isinstance(last, Expired):
+        count("OrdersExpired")
     elapsed = last.timestamp - record.order.created_at
     count("TimeToFinal", elapsed.total_seconds() * 1000, MetricUnit.Milliseconds)
 

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from order_engine import limits
 from order_engine.adapters.postgres import BoundedConnection, Connection
 from order_engine.domain.errors import HistoryUnavailable, OutOfTime, ServiceUnavailable
-from order_engine.domain.events import BuildingStarted, Confirmed, Failed
+from order_engine.domain.events import BuildingStarted, Confirmed, Expired, Failed
 from order_engine.domain.record import OrderRecord
 
 # Circuit breaker: the pause after the first failure, longer by as much after each further one.
@@ -22,11 +22,11 @@ _LONGEST_PAUSE_SECONDS = 15.0
 _INSERT_ORDER = """
 INSERT INTO orders (order_id, owner, client_order_id, order_type, token_in, token_out, amount_in, slippage_bps,
                     max_price_impact_bps, min_amount_out, status, venue, tx_hash, executed_price, amount_out, fee,
-                    attempts, failure_code, failure_reason, quotes, created_at, completed_at)
+                    attempts, failure_code, failure_reason, quotes, time_in_force, expires_at, created_at, completed_at)
 VALUES (%(order_id)s, %(owner)s, %(client_order_id)s, %(order_type)s, %(token_in)s, %(token_out)s, %(amount_in)s,
         %(slippage_bps)s, %(max_price_impact_bps)s, %(min_amount_out)s, %(status)s, %(venue)s, %(tx_hash)s,
         %(executed_price)s, %(amount_out)s, %(fee)s, %(attempts)s, %(failure_code)s, %(failure_reason)s, %(quotes)s,
-        %(created_at)s, %(completed_at)s)
+        %(time_in_force)s, %(expires_at)s, %(created_at)s, %(completed_at)s)
 ON CONFLICT (order_id) DO NOTHING
 """
 
@@ -90,7 +90,7 @@ def _order_row(record: OrderRecord) -> dict[str, Any]:
     order, last = record.order, record.last
     building = next((event for event in reversed(record.events) if isinstance(event, BuildingStarted)), None)
     confirmed = last if isinstance(last, Confirmed) else None
-    failed = last if isinstance(last, Failed) else None
+    failed = last if isinstance(last, Failed | Expired) else None
     quotes = building.quotes if building else None
     return {
         **order.model_dump(exclude={"min_amount_out"}),

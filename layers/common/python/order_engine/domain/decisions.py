@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from order_engine.domain.amounts import to_wire
 from order_engine.domain.errors import (
     ExecutionError,
+    FailureCode,
     OrderExpired,
     SettlementMismatch,
     TransactionReverted,
@@ -21,6 +22,7 @@ from order_engine.domain.events import (
     BuildingStarted,
     Cancelled,
     Confirmed,
+    Expired,
     Failed,
     RoutingStarted,
     Submitted,
@@ -59,9 +61,13 @@ from order_engine.domain.swaps import (
     Landed,
     NotFound,
     Reverted,
+    Transaction,
     TransactionState,
     VenueName,
 )
+
+# An order that ends so has met a fault, however long it was to be tried.
+_OURS = (FailureCode.INTERNAL_ERROR, FailureCode.SETTLEMENT_MISMATCH)
 
 
 def next_step(record: OrderRecord, learnt: Learnt, now: datetime, policy: Policy) -> Step:
@@ -83,6 +89,8 @@ def next_step(record: OrderRecord, learnt: Learnt, now: datetime, policy: Policy
             return Abandon(fault) if record.open_transaction else _retry_or_fail(record, fault, now, policy)
         case Quoted(results=results):
             return _route(record, results, now, policy)
+        case Built(transaction=transaction) if _outlasts(transaction, record):
+            return Close(_expired_now(record, OrderExpired("its transaction could land after expiresAt"), now))
         case Built(transaction=transaction):
             event = Submitted(
                 **record.header(now),
@@ -127,6 +135,8 @@ def cancelled(record: OrderRecord, now: datetime) -> OrderRecord:
 def _begin_attempt(record: OrderRecord, interrupted: bool, now: datetime, policy: Policy) -> Step:
     """Start the next attempt, or start the current one over where its worker crashed before submitting."""
     attempt = record.attempt + 1 if record.attempt == 0 or record.attempt_failed else record.attempt
+    if record.order.expires_at and now >= record.order.expires_at:
+        return Close(_expired_now(record, OrderExpired("expiresAt has passed"), now))
     if (attempt > 1 or interrupted) and (expired := _expired(record, now, policy)):
         return _retry_or_fail(record, expired, now, policy, attempt)
     message = f"Comparing prices on {' and '.join(VenueName)}"
@@ -200,6 +210,8 @@ def _retry_or_fail(
     number = record.attempt if attempt is None else attempt
     failure = AttemptError(attempt=number, code=error.code, error=str(error), timestamp=now)
     record = replace(record, errors=(*record.errors, failure))
+    if record.order.time_in_force == "fok" and error.code not in _OURS:
+        return Close(_expired_now(record, error, now))
     if error.transient and number < policy.max_attempts:
         seconds = policy.retry_base_seconds * 2 ** (number - 1)
         least, most = (min(share * seconds, policy.retry_max_seconds) for share in (0.5, 1.5))
@@ -212,6 +224,24 @@ def _retry_or_fail(
         attempts=record.errors,
     )
     return Close(record.followed_by(event))
+
+
+def _expired_now(record: OrderRecord, error: ExecutionError, now: datetime) -> OrderRecord:
+    """Return the record with `expired`."""
+    event = Expired(
+        **record.header(now),
+        message=f"The order has expired: {error}",
+        code=error.code,
+        error=str(error),
+        attempts=record.errors,
+    )
+    return record.followed_by(event)
+
+
+def _outlasts(transaction: Transaction, record: OrderRecord) -> bool:
+    """Return whether a transaction could land after its order has expired."""
+    expires_at, valid_until = record.order.expires_at, transaction.valid_until
+    return expires_at is not None and (valid_until is None or valid_until > expires_at)
 
 
 def _look_again_later(record: OrderRecord, reason: str, now: datetime, policy: Policy) -> Defer:

@@ -101,7 +101,17 @@ class Cancelled(_Event):
     status: Literal[OrderStatus.CANCELLED] = OrderStatus.CANCELLED
 
 
-StatusEvent = Accepted | RoutingStarted | BuildingStarted | Submitted | Confirmed | Failed | Cancelled
+class Expired(_Event):
+    """The order ended without a swap because its time was over. `code` and `error` say why it was not executed in it,
+    `attempts` has every attempt's error."""
+
+    status: Literal[OrderStatus.EXPIRED] = OrderStatus.EXPIRED
+    code: FailureCode
+    error: str
+    attempts: tuple[AttemptError, ...]
+
+
+StatusEvent = Accepted | RoutingStarted | BuildingStarted | Submitted | Confirmed | Failed | Cancelled | Expired
 
 _ADAPTER: TypeAdapter[StatusEvent] = TypeAdapter(Annotated[StatusEvent, Field(discriminator="status")])
 

@@ -15,21 +15,23 @@ class OrderStatus(StrEnum):
     CONFIRMED = "confirmed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    EXPIRED = "expired"
 
 
 _S = OrderStatus
 
 TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
-    _S.PENDING: frozenset({_S.ROUTING, _S.FAILED, _S.CANCELLED}),
+    _S.PENDING: frozenset({_S.ROUTING, _S.FAILED, _S.CANCELLED, _S.EXPIRED}),
     # routing again: a worker crashed here and the attempt starts over; or all venues failed transiently
-    _S.ROUTING: frozenset({_S.BUILDING, _S.ROUTING, _S.FAILED, _S.CANCELLED}),
+    _S.ROUTING: frozenset({_S.BUILDING, _S.ROUTING, _S.FAILED, _S.CANCELLED, _S.EXPIRED}),
     # back to routing: a worker crashed here; nothing was sent, because `submitted` is journaled before sending
-    _S.BUILDING: frozenset({_S.SUBMITTED, _S.ROUTING, _S.FAILED, _S.CANCELLED}),
-    # back to routing: only once the transaction can't land any more
-    _S.SUBMITTED: frozenset({_S.CONFIRMED, _S.ROUTING, _S.FAILED}),
+    _S.BUILDING: frozenset({_S.SUBMITTED, _S.ROUTING, _S.FAILED, _S.CANCELLED, _S.EXPIRED}),
+    # back to routing, and expired: only once the transaction can't land any more
+    _S.SUBMITTED: frozenset({_S.CONFIRMED, _S.ROUTING, _S.FAILED, _S.EXPIRED}),
     _S.CONFIRMED: frozenset(),
     _S.FAILED: frozenset(),
     _S.CANCELLED: frozenset(),
+    _S.EXPIRED: frozenset(),
 }
 
 FINAL = frozenset(status for status, successors in TRANSITIONS.items() if not successors)

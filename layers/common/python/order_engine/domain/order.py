@@ -8,12 +8,16 @@ from order_engine.domain.access import PUBLIC
 from order_engine.domain.amounts import Amount
 from order_engine.domain.wire import WireModel
 
+TimeInForce = Literal["gtc", "gtd", "fok"]
+
 
 class OrderTerms(WireModel):
     """What a client asks for, checked.
 
     `token_in` and `token_out` are symbols of the token table, amounts are in units of the token (not base units),
     `min_amount_out` is the client's own floor. A quote whose price impact exceeds `max_price_impact_bps` is rejected.
+    `time_in_force`: gtc (it is tried as often as the policy says), fok (fill or kill: one attempt), gtd (until
+    `expires_at`, aware and UTC, after which no transaction of it can land).
     """
 
     order_type: Literal["market"]
@@ -24,6 +28,8 @@ class OrderTerms(WireModel):
     max_price_impact_bps: int = 1000
     min_amount_out: Amount | None = None
     client_order_id: str | None = None
+    time_in_force: TimeInForce = "gtc"
+    expires_at: datetime | None = None
 
 
 class Order(OrderTerms):

@@ -1,6 +1,8 @@
 """The body of POST /api/orders/execute, checked field by field."""
 
 import json
+import re
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
@@ -8,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, mo
 from pydantic.alias_generators import to_camel
 
 from order_engine.domain.amounts import decimal_places, max_amount_of, parse_amount, to_wire
-from order_engine.domain.order import OrderTerms
+from order_engine.domain.order import OrderTerms, TimeInForce
 from order_engine.domain.refusals import FieldError, InvalidRequest
 from order_engine.domain.tokens import TOKENS, resolve
 
@@ -18,6 +20,11 @@ MAX_BODY_BYTES = 16 * 1024
 # An answer is not to be larger than its request made it: so many errors are told, and so much of a field's name.
 _MOST_ERRORS = 10
 _MOST_OF_A_NAME = 64
+
+# https://www.rfc-editor.org/rfc/rfc3339#section-5.6, to the microsecond.
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 def _symbol(value: object) -> str:
@@ -40,6 +47,23 @@ def _client_order_id(value: object) -> str:
     return value
 
 
+def _time_in_force(value: object) -> object:
+    if value == "ioc":
+        raise ValueError("can't be ioc: orders are filled whole or not at all, which is fok")
+    if value not in ("gtc", "gtd", "fok"):
+        raise ValueError("must be gtc, gtd (with expiresAt) or fok")
+    return value
+
+
+def _moment(value: object) -> datetime:
+    if not (isinstance(value, str) and _RFC_3339.fullmatch(value)):
+        raise ValueError('must be a time by RFC 3339 with its offset, such as "2026-11-23T12:00:00Z"')
+    try:
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError) as fault:
+        raise ValueError("must be a time that there is") from fault
+
+
 class _OrderBody(BaseModel):
     """What a client may ask for; `tokenIn`, `tokenOut` and `amountIn` are enough. Raises ValidationError."""
 
@@ -53,6 +77,8 @@ class _OrderBody(BaseModel):
     max_price_impact_bps: Annotated[int, BeforeValidator(_basis_points)] = 1000
     min_amount_out: PositiveAmount | None = None
     client_order_id: Annotated[str | None, BeforeValidator(_client_order_id)] = None
+    time_in_force: Annotated[TimeInForce | None, BeforeValidator(_time_in_force)] = None
+    expires_at: Annotated[datetime | None, BeforeValidator(_moment)] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -77,6 +103,14 @@ class _OrderBody(BaseModel):
             if amount > max_amount_of(decimals):
                 most = to_wire(max_amount_of(decimals))
                 raise _WrongField(field, f"must be at most {most}, which is all the {symbol} that Solana can express")
+        return self
+
+    @model_validator(mode="after")
+    def _says_one_time(self) -> "_OrderBody":
+        if self.expires_at and self.time_in_force not in (None, "gtd"):
+            raise _WrongField("expiresAt", f"makes no sense with timeInForce {self.time_in_force}; it is gtd")
+        if self.time_in_force == "gtd" and self.expires_at is None:
+            raise _WrongField("expiresAt", "is required with timeInForce gtd")
         return self
 
 
@@ -106,7 +140,9 @@ def parse_order(body: bytes, content_type: str, idempotency_key: str | None = No
             )
         fields["clientOrderId"] = key
     try:
-        return OrderTerms(**_OrderBody.model_validate(fields).model_dump())
+        asked = _OrderBody.model_validate(fields).model_dump()
+        asked["time_in_force"] = asked["time_in_force"] or ("gtd" if asked["expires_at"] else "gtc")
+        return OrderTerms(**asked)
     except ValidationError as refusal:
         raise _invalid(*(_field_error(dict(error)) for error in refusal.errors()[:_MOST_ERRORS])) from refusal
 

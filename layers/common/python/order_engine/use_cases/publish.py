@@ -17,7 +17,7 @@ from typing import TypeVar
 from order_engine import limits
 from order_engine.domain.amounts import to_wire
 from order_engine.domain.errors import ServiceUnavailable, SocketGone, SocketUnreachable
-from order_engine.domain.events import Cancelled, Confirmed, Failed, StatusEvent
+from order_engine.domain.events import Cancelled, Confirmed, Expired, Failed, StatusEvent
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.subscriber import CONNECTING, OVERDUE_AFTER, Subscriber
 from order_engine.observability import count_lag, logger
@@ -236,7 +236,7 @@ def _outcome(record: OrderRecord, now: datetime) -> dict[str, object]:
     match last:
         case Confirmed(venue=venue, executed_price=price, amount_out=amount_out):
             return {**asked, "venue": venue, "executedPrice": to_wire(price), "amountOut": to_wire(amount_out)}
-        case Failed(code=code, error=error):
+        case Failed(code=code, error=error) | Expired(code=code, error=error):
             return {**asked, "code": code, "error": error}
         case Cancelled():
             return asked

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from uuid import uuid4
 
@@ -29,8 +30,17 @@ def fingerprint_of(terms: OrderTerms) -> str:
         for name, value in terms.model_dump(exclude={"client_order_id"}).items()
         if name in _ALWAYS_HASHED or value != defaults[name]
     }
-    canonical = {key: to_wire(value) if isinstance(value, Decimal) else value for key, value in asked.items()}
+    canonical = {key: _plain(value) for key, value in asked.items()}
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Decimal():
+            return to_wire(value)
+        case datetime():
+            return value.isoformat()
+    return value
 
 
 def outage(detail: str, key: str | None) -> NothingAccepted | AcceptanceUnknown:
