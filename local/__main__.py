@@ -35,13 +35,13 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__, allow_abbrev=False)
     parser.add_argument("-q", "--quiet", action="store_true", help="don't show orders and errors as they come")
     parser.set_defaults(do=_run)
     commands = parser.add_subparsers(metavar="command")
 
     def command(do: Callable[[Arguments], int], name: str, text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text)
+        added = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         added.set_defaults(do=do)
         return added
 

@@ -66,7 +66,8 @@ class Deployment:
     def revoke(self, key_id: str) -> int:
         """Revoke a key, and close the sockets that were opened with it; return how many. Raises LocalStackError if
         there is no such key."""
-        if self.keys.revoke(key_id, datetime.now(UTC), self.operator) is None:
+        revoked = self.keys.revoke(key_id, datetime.now(UTC), self.operator)
+        if revoked is None:
             raise LocalStackError(f"there is no key {key_id}: `list` shows their ids")
         closed = 0
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.connections_table, ConsistentRead=True)
@@ -87,20 +88,27 @@ def work_with_keys(action: str, stack: str | None, owner: str, scopes: str, key_
             case "create" if not owner:
                 raise LocalStackError("say whose key it is: --owner NAME")
             case "create":
-                say(where.create(owner, scopes.split(",")).text)
+                say(where.create(owner, [one.strip() for one in scopes.split(",")]).text)
             case "list":
-                for key in sorted(where.keys.every(), key=lambda key: key.created_at):
+                stored = sorted(where.keys.every(), key=lambda key: key.created_at)
+                for key in stored:
                     say(_told(key))
+                if not stored:
+                    say("there are no keys")
             case "revoke":
                 whole = ApiKey.parse(key_id)
                 if not (whole or KEY_ID.fullmatch(key_id)):  # which is not repeated: it may be most of a key
                     raise LocalStackError("say which key: its id, the 12 characters after oe_")
                 key_id = whole.key_id if whole else key_id
-                say(f"revoked; {where.revoke(key_id)} socket(s) closed; it may be taken for 30 s more: then once again")
+                closed = where.revoke(key_id)
+                say(f"revoked; {closed} socket(s) closed")
+                say("for 30 s more it may be taken: to close what it opens meanwhile, revoke it again after that")
             case _:
                 where.keys.rotate_stream_secrets(datetime.now(UTC))
-                say("rotated: in a minute new tokens have the new secret; those of the last one are still taken")
-                say("tokens of the one before the last are void in 30 s: a second rotation voids what is out there now")
+                say(
+                    "rotated: tokens are made with the new secret in a minute, and the one before is taken until the next"
+                )
+                say("time; earlier ones are void in 30 s. To void all tokens: rotate, wait a minute, rotate once more")
     except (ServiceUnavailable, BotoCoreError, ClientError) as error:
         raise LocalStackError(str(error)) from error
     return 0

@@ -3,15 +3,15 @@
 import json
 from http import HTTPStatus
 from typing import Any
-from uuid import UUID
 
 from order_engine.bootstrap import Bootstrap
 from order_engine.domain.access import Scope
 from order_engine.domain.errors import ServiceUnavailable, UnknownOrder
 from order_engine.domain.record import OrderRecord
-from order_engine.domain.refusals import FieldError, InvalidRequest, NotNowAvailable, RequestRefused, TooLateToCancel
+from order_engine.domain.refusals import InvalidRequest, NotNowAvailable, RequestRefused, TooLateToCancel
 from order_engine.entrypoints.door import Guarded, guarded, headers_of
 from order_engine.entrypoints.handler import entrypoint
+from order_engine.entrypoints.order_ids import order_id_of
 from order_engine.entrypoints.problems import problem_response
 from order_engine.observability import logger
 from order_engine.use_cases.orders import Orders
@@ -23,7 +23,7 @@ def handler(door: Guarded[Orders], event: dict[str, Any], _context: object) -> d
     cancels = event["requestContext"]["http"]["method"] == "DELETE"
     try:
         caller = _caller(door, event, Scope.TRADE if cancels else Scope.READ)
-        order_id = _order_id(event["pathParameters"]["orderId"])
+        order_id = order_id_of(event["pathParameters"]["orderId"])
         record = (door.use_case.cancel if cancels else door.use_case.look_up)(order_id, caller)
     except UnknownOrder as unknown:
         return problem_response(InvalidRequest("UNKNOWN_ORDER", f"there is no order {unknown}"))
@@ -43,14 +43,6 @@ def _caller(door: Guarded[Orders], event: dict[str, Any], scope: Scope) -> Any:
         return door.access.caller(headers_of(event).get("authorization"), scope)
     except ServiceUnavailable as fault:
         raise NotNowAvailable("the API keys could not be looked up") from fault
-
-
-def _order_id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError as fault:
-        message = "must be a UUID: that of the 202 answer"
-        raise InvalidRequest("INVALID_FIELD", f"orderId {message}", (FieldError("orderId", message),)) from fault
 
 
 def _document(record: OrderRecord) -> dict[str, Any]:

@@ -16,7 +16,7 @@ _MOST_SOCKETS = 12
 _TOLD = {
     "resuming an interrupted order": "orders resumed after their worker died",
     "the order is not due": "deliveries of an order that was leased or backing off",
-    "another worker took the order over": "workers whose order another one took over",
+    "the order was taken over, or cancelled": "workers whose order was taken over, or cancelled",
     "a service is unavailable; the order is sent anew": "deliveries put off because a service was unavailable",
     "order is closed already": "deliveries of an order that was closed",
     "outcome not persisted yet": "rows deferred because PostgreSQL was unavailable",

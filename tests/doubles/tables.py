@@ -33,7 +33,9 @@ class OrderItem:
     def read(self) -> OrderRecord:
         """The record as it stands."""
         subscribers = tuple(self.subscribers.values())
-        return replace(self.record, subscribers=subscribers, crowded=self.crowded, taken_up=self.touched)
+        return replace(
+            self.record, subscribers=subscribers, crowded=self.crowded, taken_up=self.touched, closed=self.closed
+        )
 
 
 @dataclass

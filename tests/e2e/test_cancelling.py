@@ -92,7 +92,10 @@ def test_once_it_is_submitted_it_is_too_late(slow: System) -> None:
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_what_is_no_order_is_refused(system: System, method: str) -> None:
     problem_of(ask(system, method, str(uuid4())), 404, "UNKNOWN_ORDER")
-    assert problem_of(ask(system, method, "order-1"), 422, "INVALID_FIELD") == ["orderId"]
+    order_id = uuid4()
+    for wrong in ("order-1", order_id.hex, f"%7B{order_id}%7D", f"urn:uuid:{order_id}", "%EF%BC%91" * 32, "%20"):
+        assert problem_of(ask(system, method, wrong), 422, "INVALID_FIELD") == ["orderId"]
+    problem_of(ask(system, method, str(order_id).upper()), 404, "UNKNOWN_ORDER")
 
 
 def test_cancelled_at_any_moment_it_is_swapped_or_cancelled_and_never_both(system: System) -> None:

@@ -85,6 +85,32 @@ def test_whoever_was_too_late_once_is_too_late_for_good() -> None:
         cancelled(record, START)
 
 
+def test_a_cancelled_order_that_is_closed_needs_no_worker() -> None:
+    desk = Desk(a_record(OrderStatus.CANCELLED))
+    desk.item.closed = True
+
+    assert desk.cancel().status is OrderStatus.CANCELLED
+    assert desk.queued == []
+
+
+def test_watchers_hear_of_a_cancel_while_postgresql_is_away() -> None:
+    desk = Desk()
+    socket = desk.watch("early", live_after=1)
+    desk.cancel()
+    desk.troubles.away = {Service.HISTORY}
+
+    desk.run(lambda: desk.platform.executor().process(desk.order_id), "route_execute")
+
+    assert socket.statuses == ["cancelled"]
+    assert desk.platform.rows.orders == {}
+    desk.troubles.away = set()
+    desk.timeline.wait(60)
+    desk.run(lambda: desk.platform.executor().process(desk.order_id), "route_execute")
+    assert socket.statuses == ["cancelled"]
+    assert desk.platform.rows.orders
+    assert desk.item.closed
+
+
 def test_another_owners_order_is_not_cancelled() -> None:
     desk = Desk(OrderRecord.accepted(an_order(owner="somebody")))
 

@@ -128,7 +128,7 @@ def cancelled(record: OrderRecord, now: datetime) -> OrderRecord:
     if record.status is OrderStatus.CANCELLED:
         return record
     if record.is_final or record.transaction is not None:
-        raise TooLateToCancel(record.status)
+        raise TooLateToCancel(record.status, record.is_final)
     return record.followed_by(Cancelled(**record.header(now), message="Cancelled by its owner; nothing was sent"))
 
 

@@ -18,9 +18,11 @@ class OrderRecord:
 
     `transaction` is the one that was submitted last, `errors` are the failed attempts, `subscribers` those of page 0
     when the record was read or last written. `crowded`: there are subscribers on further pages. `behind`: a subscriber
-    may lack an event before the last, because it could be neither reached nor taken back. `taken_up`: a worker has
-    claimed the order before. Not stored: `requested`, for whom `notify` was invoked during this delivery, by connection
-    and generation; `served`, who was posted the final event during this delivery.
+    may lack an event, because it could be neither reached nor taken back, or because nobody has posted it yet.
+    `taken_up`: a worker has claimed the order before. `closed`: nothing is owed for it any more.
+
+    Not stored: `requested`, for whom `notify` was invoked during this delivery, by connection and generation; `served`,
+    who was posted the final event during this delivery.
     """
 
     order: Order
@@ -31,6 +33,7 @@ class OrderRecord:
     crowded: bool = False
     behind: bool = False
     taken_up: bool = field(default=False, compare=False)
+    closed: bool = field(default=False, compare=False)
     requested: frozenset[tuple[str, int]] = frozenset()
     served: tuple[Subscriber, ...] = ()
 

@@ -101,8 +101,9 @@ class TooLateToCancel(RequestRefused):
 
     code = "TOO_LATE_TO_CANCEL"
 
-    def __init__(self, status: str) -> None:
-        super().__init__(f"the order is {status}: what was sent can't be called back")
+    def __init__(self, status: str, ended: bool) -> None:
+        why = "it has ended" if ended else "a transaction was sent for it, and can't be called back"
+        super().__init__(f"the order is {status}: {why}")
         self.status = status
 
 

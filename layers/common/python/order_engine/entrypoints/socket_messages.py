@@ -9,6 +9,7 @@ from uuid import UUID
 from order_engine.domain.errors import UnknownOrder
 from order_engine.domain.refusals import FieldError, InvalidRequest, RequestRefused, TooManyMessages, UnknownConnection
 from order_engine.domain.subscriber import Connection
+from order_engine.entrypoints.order_ids import order_id_of
 from order_engine.observability import logger
 from order_engine.use_cases.access import Access
 from order_engine.use_cases.subscribe import Subscription
@@ -19,7 +20,6 @@ class Ping:
     """`{"action":"ping"}`. `cost`: as how many messages it counts."""
 
     cost: ClassVar = 1
-    order_id: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def parse_query(query: Mapping[str, str]) -> Handshake:
     """
     token = query.get("token")
     if "orderId" in query:
-        return Handshake(_order_id(query["orderId"]), _after(query.get("after") or "0"), token)
+        return Handshake(order_id_of(query["orderId"]), _after(query.get("after") or "0"), token)
     if strange := sorted(set(query) - {"token"}):
         raise _invalid("orderId", f"is required with {strange[0][:64]!r}: ?orderId=<the orderId of the 202 answer>")
     return Handshake(None, 0, token)
@@ -78,8 +78,9 @@ def answer(access: Access, subscription: Subscription, connection_id: str, text:
     try:
         message: Ping | Replay | Subscribe | Unsubscribe | InvalidRequest
         try:
-            message = _parse(text)
-            about = message.order_id
+            given = _read(text)
+            about = _named(given)
+            message = _parse(given)
         except InvalidRequest as refusal:
             message = refusal
         connection = subscription.hear(connection_id, getattr(message, "cost", 1))
@@ -116,44 +117,47 @@ def _obey(
             subscription.replay(connection, order_id or next(iter(connection.orders)), after)
 
 
-def _parse(text: str) -> Ping | Replay | Subscribe | Unsubscribe:
+def _read(text: str) -> dict[str, Any]:
+    """Return the fields of a message; null is the same as leaving one out, but for `after`."""
     try:
         message = json.loads(text)
     except (ValueError, RecursionError) as fault:
         raise InvalidRequest("INVALID_JSON", "a message must be JSON") from fault
     if not isinstance(message, dict):
         raise InvalidRequest("INVALID_JSON", "a message must be a JSON object")
-    given = {name: value for name, value in message.items() if value is not None or name == "after"}
+    return {name: value for name, value in message.items() if value is not None or name == "after"}
+
+
+def _named(given: dict[str, Any]) -> UUID | None:
+    """Return the order that a message is about, whatever else is wrong with it."""
+    try:
+        return order_id_of(given.get("orderId"))
+    except InvalidRequest:
+        return None
+
+
+def _parse(given: dict[str, Any]) -> Ping | Replay | Subscribe | Unsubscribe:
     after: Any = given.get("after", 0)
     match given.get("action"):
         case "ping":
             return Ping()
         case "replay":
-            order_id = _order_id(given["orderId"]) if "orderId" in given else None
+            order_id = order_id_of(given["orderId"]) if "orderId" in given else None
             return Replay(order_id, _after("" if isinstance(after, bool) else str(after)))
         case "subscribe":
             token = given.get("token")
             if token is not None and not isinstance(token, str):
                 raise _invalid("token", "must be a string, that of the order's streamUrl")
             sequence = _after("" if isinstance(after, bool) else str(after))
-            return Subscribe(_order_id(given.get("orderId")), sequence, token)
+            return Subscribe(order_id_of(given.get("orderId")), sequence, token)
         case "unsubscribe":
-            return Unsubscribe(_order_id(given.get("orderId")))
+            return Unsubscribe(order_id_of(given.get("orderId")))
     raise InvalidRequest("UNKNOWN_ACTION", 'action must be "subscribe", "unsubscribe", "replay" or "ping"')
-
-
-def _order_id(text: Any) -> UUID:
-    if not text:
-        raise _invalid("orderId", "is required: the orderId of the 202 answer")
-    try:
-        return UUID(text if isinstance(text, str) else "")
-    except ValueError as fault:
-        raise _invalid("orderId", "must be a UUID") from fault
 
 
 def _after(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise _invalid("after", "must be a sequence number, 0 or more")
+        raise _invalid("after", "must be a sequence number: 0 or more, of nine digits at most")
     return int(text)
 
 

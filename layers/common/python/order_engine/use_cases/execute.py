@@ -84,7 +84,7 @@ class Executor:
                 raise
             return self._send_anew(order_id, (refusal.until - self.now()).total_seconds())
         except LeaseLost:
-            logger.warning("another worker took the order over")
+            logger.warning("the order was taken over, or cancelled")
             return self._send_anew(order_id, _UNAVAILABLE_RETRY_SECONDS)
         except ServiceUnavailable as fault:
             count("DeliveriesDeferred")
@@ -179,6 +179,8 @@ class Executor:
 
     def _close(self, claim: Claim) -> tuple[Claim, bool]:
         """Persist a final order and release it for good; False if PostgreSQL or a subscriber still lacks something."""
+        if claim.record.behind:  # of a cancel its watchers hear while PostgreSQL is away
+            claim = replace(claim, record=self.publisher.post(claim.record))
         try:
             self.history.record(claim.record)
         except HistoryUnavailable as fault:

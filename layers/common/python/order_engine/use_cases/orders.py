@@ -46,13 +46,14 @@ class Orders:
                 record = self.look_up(order_id, caller)
                 ended = cancelled(record, self.now())
                 try:
-                    if ended is not record and not self.journal.decide(ended):
-                        continue  # it has moved on
-                    self.queue.send(order_id)
+                    if ended is not record:
+                        if not self.journal.decide(ended):
+                            continue  # it has moved on
+                        count("OrdersCancelled")
+                        logger.info("cancel decided", extra={"sequence": ended.sequence})
+                    if not record.closed:
+                        self.queue.send(order_id)
                 except ServiceUnavailable as fault:
                     raise NotNowAvailable("whether the order is cancelled is not known") from fault
-                if ended is not record:
-                    count("OrdersCancelled")
-                    logger.info("cancel decided", extra={"sequence": ended.sequence})
                 return ended
             raise NotNowAvailable(f"the order moved on {_TRIES} times while it was to be cancelled")

@@ -75,6 +75,7 @@ def record_of(item: dict[str, Any]) -> OrderRecord:
         subscribers=subscribers_of(item),
         crowded=is_set(item, "crowded"),
         behind=is_set(item, "behind"),
+        closed=is_set(item, "closed"),
         taken_up="takenFrom" in item or "leaseOwner" in item or item["attempt"] != {"N": "0"},
     )
 
