@@ -105,9 +105,7 @@ def work_with_keys(action: str, stack: str | None, owner: str, scopes: str, key_
                 say("for 30 s more it may be taken: to close what it opens meanwhile, revoke it again after that")
             case _:
                 where.keys.rotate_stream_secrets(datetime.now(UTC))
-                say(
-                    "rotated: tokens are made with the new secret in a minute, and the one before is taken until the next"
-                )
+                say("rotated: tokens are made with the new secret in a minute; the one before is taken until the next")
                 say("time; earlier ones are void in 30 s. To void all tokens: rotate, wait a minute, rotate once more")
     except (ServiceUnavailable, BotoCoreError, ClientError) as error:
         raise LocalStackError(str(error)) from error
