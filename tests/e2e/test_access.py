@@ -280,7 +280,32 @@ def test_a_request_without_a_key_costs_little(keyed: Keyed) -> None:
     assert (keyed.system.stack.log.stat().st_size - before) / many < 1024
 
 
-@pytest.mark.parametrize(("route", "authorization"), [*product(MATRIX, (None, "Bearer nonsense"))])
+# Where nobody is asked there are no other kinds: no key is unknown, revoked, or another owner's.
+ANY: dict[str, str | None] = {
+    "none": None,
+    "malformed": "Bearer nonsense",
+    "well-formed": f"Bearer {ApiKey('0' * 12, 's' * 43).text}",
+}
+OPEN_ACTIONS = {"subscribe": "subscribed", "unsubscribe": "NOT_SUBSCRIBED", "replay": "NOT_SUBSCRIBED", "ping": "pong"}
+
+
+@pytest.mark.parametrize(("action", "credential"), [*product(OPEN_ACTIONS, ANY)])
+def test_on_a_socket_that_is_open(system: System, action: str, credential: str) -> None:
+    """A key at the handshake, and a token in the message, make no difference."""
+    order_id = system.submit(an_order())["orderId"]
+    given = ANY[credential]
+    headers = {"Authorization": given} if given else {}
+    token = {} if credential == "none" else {"token": "nonsense"}
+    with connect(system.stack.outputs["WebSocketUrl"], proxy=None, additional_headers=headers) as socket:
+        watcher = Watcher(socket)
+        watcher.say({"action": action, "orderId": order_id, **token})
+        answer = watcher.until("subscribed", "error", "pong")[-1]
+
+    assert {*OPEN_ACTIONS} == {*ACTIONS}
+    assert answer.get("code", answer["type"]) == OPEN_ACTIONS[action]
+
+
+@pytest.mark.parametrize(("route", "authorization"), [*product(MATRIX, ANY.values())])
 def test_open(system: System, route: str, authorization: str | None) -> None:
     """Nobody is asked, and everything is the public's."""
     headers = {"authorization": authorization} if authorization else {}
