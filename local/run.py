@@ -74,6 +74,7 @@ def _print_usage(stack: LocalStack, order_id: str | None, keep: bool, console: C
         "",
         f"HTTP       {url}",
         f"WebSocket  {stack.endpoints.websocket}",
+        f"           {stack.outputs['WebSocketUrl']} for many orders at once",
         f"PostgreSQL {stack.postgres.url_to_show} (make psql)",
         f"log        {_from_here(stack.log)}",
         "",
