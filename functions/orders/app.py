@@ -1,18 +1,17 @@
 """GET and DELETE /api/orders/{orderId}: shows an owner's order, and cancels it."""
 
 import json
-from http import HTTPStatus
 from typing import Any
 
 from order_engine.bootstrap import Bootstrap
 from order_engine.domain.access import Scope
-from order_engine.domain.errors import ServiceUnavailable, UnknownOrder
+from order_engine.domain.errors import UnknownOrder
 from order_engine.domain.record import OrderRecord
-from order_engine.domain.refusals import InvalidRequest, NotNowAvailable, RequestRefused, TooLateToCancel
-from order_engine.entrypoints.door import Guarded, guarded, headers_of
+from order_engine.domain.refusals import NotNowAvailable, RequestRefused, TooLateToCancel
+from order_engine.entrypoints.door import Guarded, guarded, private
 from order_engine.entrypoints.handler import entrypoint
-from order_engine.entrypoints.order_ids import order_id_of
-from order_engine.entrypoints.problems import problem_response
+from order_engine.entrypoints.order_ids import order_id_of, unknown
+from order_engine.entrypoints.problems import RETRY_SOON, problem_response
 from order_engine.observability import logger
 from order_engine.use_cases.orders import Orders
 
@@ -22,27 +21,19 @@ def handler(door: Guarded[Orders], event: dict[str, Any], _context: object) -> d
     """API Gateway HTTP API, payload format 2.0. Returns 200 with the order, or a problem document (RFC 9457)."""
     cancels = event["requestContext"]["http"]["method"] == "DELETE"
     try:
-        caller = _caller(door, event, Scope.TRADE if cancels else Scope.READ)
+        caller = door.caller(event, Scope.TRADE if cancels else Scope.READ)
         order_id = order_id_of(event["pathParameters"]["orderId"])
         record = (door.use_case.cancel if cancels else door.use_case.look_up)(order_id, caller)
-    except UnknownOrder as unknown:
-        return problem_response(InvalidRequest("UNKNOWN_ORDER", f"there is no order {unknown}"))
+    except UnknownOrder as order:
+        return problem_response(unknown(order))
     except NotNowAvailable as refusal:
         logger.exception("an order could not be shown or cancelled")
-        return problem_response(refusal, headers={"Retry-After": "1"})
+        return problem_response(refusal, headers=RETRY_SOON)
     except TooLateToCancel as refusal:
         return problem_response(refusal, orderStatus=refusal.status)
     except RequestRefused as refusal:
         return problem_response(refusal)
-    headers = {"Content-Type": "application/json", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-    return {"statusCode": int(HTTPStatus.OK), "headers": headers, "body": json.dumps(_document(record))}
-
-
-def _caller(door: Guarded[Orders], event: dict[str, Any], scope: Scope) -> Any:
-    try:
-        return door.access.caller(headers_of(event).get("authorization"), scope)
-    except ServiceUnavailable as fault:
-        raise NotNowAvailable("the API keys could not be looked up") from fault
+    return private(_document(record))
 
 
 def _document(record: OrderRecord) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from order_engine.domain.refusals import (
 from order_engine.entrypoints.door import Guarded, guarded, headers_of
 from order_engine.entrypoints.handler import entrypoint
 from order_engine.entrypoints.order_body import parse_order
-from order_engine.entrypoints.problems import problem_response
+from order_engine.entrypoints.problems import RETRY_SOON, problem_response
 from order_engine.observability import count, logger
 from order_engine.use_cases.access import Access
 from order_engine.use_cases.submit import Submission, outage
@@ -39,7 +39,7 @@ def handler(door: Guarded[Submission], event: dict[str, Any], _context: object) 
     except (NothingAccepted, AcceptanceUnknown) as refusal:
         count("OrdersNotAccepted")
         logger.exception("order not accepted")
-        return problem_response(refusal, headers={"Retry-After": "1"})
+        return problem_response(refusal, headers=RETRY_SOON)
     except TooManyRequests as refusal:
         count("OrdersRefused")
         logger.info("order refused", extra={"code": refusal.code, "owner": caller.owner})

@@ -1,16 +1,16 @@
 """Lets sockets in: the routes of the WebSocket, and the HTTP route that gives out tokens for it."""
 
-import json
 from http import HTTPStatus
 from typing import Any
 
 from order_engine.bootstrap import Bootstrap
 from order_engine.domain.access import Scope
-from order_engine.domain.errors import ServiceUnavailable, UnknownOrder
+from order_engine.domain.errors import UnknownOrder
 from order_engine.domain.refusals import InvalidRequest, NotNowAvailable, RequestRefused
-from order_engine.entrypoints.door import Guarded, guarded, headers_of
+from order_engine.entrypoints.door import Guarded, guarded, headers_of, keys_needed, private
 from order_engine.entrypoints.handler import entrypoint
-from order_engine.entrypoints.problems import problem_response
+from order_engine.entrypoints.order_ids import unknown
+from order_engine.entrypoints.problems import RETRY_SOON, problem_response
 from order_engine.entrypoints.socket_messages import Handshake, answer, parse_query
 from order_engine.observability import count, logger
 from order_engine.use_cases.subscribe import Subscription
@@ -43,8 +43,8 @@ def _connect(door: Guarded[Subscription], connection_id: str, event: dict[str, A
         else:
             caller = door.access.watcher(authorization, asked.token, asked.order_id)
             door.use_case.join(connection_id, asked.order_id, asked.after, caller)
-    except UnknownOrder as unknown:
-        return _refused(InvalidRequest("UNKNOWN_ORDER", f"there is no order {unknown}"))
+    except UnknownOrder as order:
+        return _refused(unknown(order))
     except InvalidRequest as refusal:
         return _refused(refusal, HTTPStatus.BAD_REQUEST)
     except RequestRefused as refusal:
@@ -63,27 +63,19 @@ def _asked(door: Guarded[Subscription], query: dict[str, str], authorization: st
 
 def _stream_url(door: Guarded[Subscription], event: dict[str, Any]) -> dict[str, Any]:
     """Return where to connect for many orders: browsers can't set a header on a handshake."""
-    access, url, more = door.access, door.use_case.stream_base, {}
+    url, more = door.use_case.stream_base, {}
     try:
-        made = access.connection_token(access.caller(headers_of(event).get("authorization"), Scope.READ))
+        with keys_needed():
+            made = door.access.connection_token(door.caller(event, Scope.READ))
+    except NotNowAvailable as refusal:
+        logger.exception("keys can't be looked up")
+        return problem_response(refusal, headers=RETRY_SOON)
     except RequestRefused as refusal:
         return problem_response(refusal)
-    except ServiceUnavailable:
-        logger.exception("keys can't be looked up")
-        away = NotNowAvailable("the API keys could not be looked up")
-        return problem_response(away, headers={"Retry-After": "1"})
     if made:
         token, until = made
         url, more = f"{url}?token={token}", {"expiresAt": until.isoformat().replace("+00:00", "Z")}
-    return {
-        "statusCode": int(HTTPStatus.OK),
-        "headers": {
-            "Content-Type": "application/json",
-            "Cache-Control": "no-store",
-            "Referrer-Policy": "no-referrer",
-        },
-        "body": json.dumps({"streamUrl": url, **more}),
-    }
+    return private({"streamUrl": url, **more})
 
 
 def _refused(refusal: RequestRefused, status: HTTPStatus | None = None) -> dict[str, Any]:

@@ -192,12 +192,14 @@ class Platform:
     def post(self, body: Message, answered: Callable[[int, Message], object]) -> None:
         """A client posts an order; it is told the status and the body of the answer (502 and nothing if the function
         died)."""
+        self._request("submit", lambda: self.submit(body), answered)
+
+    def _request(
+        self, function: str, work: Callable[[], tuple[int, Message]], answered: Callable[[int, Message], object]
+    ) -> None:
+        """Has a function answer a request; one that dies has answered nothing."""
         answer: list[tuple[int, Message]] = []
-
-        def submit() -> None:
-            answer.append(self.submit(body))
-
-        self.invoke("submit", submit, lambda _fault: answered(*(answer or [(502, {})])[-1]))
+        self.invoke(function, lambda: answer.append(work()), lambda _fault: answered(*(answer or [(502, {})])[-1]))
 
     def submit(self, body: Message) -> tuple[int, Message]:
         """What the function does."""
@@ -210,12 +212,7 @@ class Platform:
 
     def cancel(self, order_id: str, answered: Callable[[int, Message], object]) -> None:
         """A client cancels an order; it is told the status and the body of the answer."""
-        answer: list[tuple[int, Message]] = []
-
-        def cancel() -> None:
-            answer.append(self.cancel_at_once(order_id))
-
-        self.invoke("orders", cancel, lambda _fault: answered(*(answer or [(502, {})])[-1]))
+        self._request("orders", lambda: self.cancel_at_once(order_id), answered)
 
     def cancel_at_once(self, order_id: str) -> tuple[int, Message]:
         """What the function does."""

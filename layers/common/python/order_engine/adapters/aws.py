@@ -61,6 +61,20 @@ def service_errors(service: str, seconds: float) -> Iterator[None]:
         raise ServiceUnavailable(f"{service}: {fault}") from fault
 
 
+def update_if(update_item: Callable[..., Any], service: str, **arguments: Any) -> tuple[bool, dict[str, Any]]:
+    """Make one conditional DynamoDB update; names and values that are empty are left out. Return whether its condition
+    held, and the item as it is then (empty if there is none). Raises ServiceUnavailable as `service_errors` does."""
+    given = {name: value for name, value in arguments.items() if value}
+    with service_errors(service, limits.DYNAMODB):
+        try:
+            response = update_item(**given, ReturnValues="ALL_NEW", ReturnValuesOnConditionCheckFailure="ALL_OLD")
+        except ClientError as error:
+            if code_of(error) != "ConditionalCheckFailedException":
+                raise
+            return False, error.response.get("Item", {})
+    return True, response["Attributes"]
+
+
 def retry_on_conflict(call: Callable[..., Any], **arguments: Any) -> Any:
     """Make a DynamoDB write, and repeat it while a transaction holds its item, for CONTENDED seconds at the most.
 

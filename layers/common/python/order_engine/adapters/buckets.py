@@ -3,10 +3,7 @@
 from collections import OrderedDict
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from order_engine import limits
-from order_engine.adapters.aws import code_of, service_errors
+from order_engine.adapters.aws import update_if
 from order_engine.domain.errors import ServiceUnavailable
 from order_engine.domain.quota import Allowance, Quota
 from order_engine.ports import Clock
@@ -54,7 +51,7 @@ class DynamoBuckets:
                 return denial, item
             taken, item = self._move(name, now, cost, ahead=self._arrivals.get(name, 0) > now)
             arrival = int(item.get("arrival", {"N": "0"})["N"])
-            self._remember(name, arrival)
+            remember(self._arrivals, name, arrival)
             if taken or not item:
                 return self._quota.allowed(now, arrival), item
         raise ServiceUnavailable(f"{self._service}: {_TRIES} times others were quicker")
@@ -71,28 +68,23 @@ class DynamoBuckets:
             update = "SET arrival = :next"
             condition = "(attribute_not_exists(arrival) OR arrival <= :now)"
             values = {":next": now + by, ":now": now}
-        with service_errors(self._service, limits.DYNAMODB):
-            try:
-                response = self._dynamodb.update_item(
-                    TableName=self._table,
-                    Key={self._key: {"S": name}},
-                    UpdateExpression=update,
-                    ConditionExpression=self._there + condition,
-                    ExpressionAttributeValues={name: {"N": str(value)} for name, value in values.items()},
-                    ReturnValues="ALL_NEW",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except ClientError as error:
-                if code_of(error) != "ConditionalCheckFailedException":
-                    raise
-                return False, error.response.get("Item", {})
-        return True, response["Attributes"]
-
-    def _remember(self, name: str, arrival: int) -> None:
-        self._arrivals[name] = arrival
-        self._arrivals.move_to_end(name)
-        while len(self._arrivals) > _MOST_KNOWN:
-            self._arrivals.popitem(last=False)
+        return update_if(
+            self._dynamodb.update_item,
+            self._service,
+            TableName=self._table,
+            Key={self._key: {"S": name}},
+            UpdateExpression=update,
+            ConditionExpression=self._there + condition,
+            ExpressionAttributeValues={name: {"N": str(value)} for name, value in values.items()},
+        )
 
     def _milliseconds(self) -> int:
         return int(self._now().timestamp() * 1000)
+
+
+def remember(moments: OrderedDict[str, int], name: str, moment: int) -> None:
+    """Note a moment, and forget whoever was noted longest ago, so that they never become too many."""
+    moments[name] = moment
+    moments.move_to_end(name)
+    while len(moments) > _MOST_KNOWN:
+        moments.popitem(last=False)

@@ -8,6 +8,7 @@ RequestRefused
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 from order_engine.domain.errors import OrderEngineError
 from order_engine.domain.quota import WINDOW_SECONDS, Allowance
@@ -35,6 +36,11 @@ class InvalidRequest(RequestRefused):
         super().__init__(detail)
         self.code = code
         self.errors = errors
+
+    @classmethod
+    def of(cls, *errors: FieldError) -> Self:
+        """Return the refusal of fields that are wrong."""
+        return cls("INVALID_FIELD", "; ".join(f"{error.field} {error.message}" for error in errors), errors)
 
 
 class Unauthorized(RequestRefused):

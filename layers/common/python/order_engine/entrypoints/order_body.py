@@ -135,7 +135,7 @@ def parse_order(body: bytes, content_type: str, idempotency_key: str | None = No
     if idempotency_key is not None:
         key = _key_of(idempotency_key)
         if fields.get("clientOrderId") not in (None, key):
-            raise _invalid(
+            raise InvalidRequest.of(
                 FieldError("clientOrderId", "must be equal to the Idempotency-Key header when both are given")
             )
         fields["clientOrderId"] = key
@@ -144,7 +144,7 @@ def parse_order(body: bytes, content_type: str, idempotency_key: str | None = No
         asked["time_in_force"] = asked["time_in_force"] or ("gtd" if asked["expires_at"] else "gtc")
         return OrderTerms(**asked)
     except ValidationError as refusal:
-        raise _invalid(*(_field_error(dict(error)) for error in refusal.errors()[:_MOST_ERRORS])) from refusal
+        raise InvalidRequest.of(*(_field_error(dict(error)) for error in refusal.errors()[:_MOST_ERRORS])) from refusal
 
 
 def _check_content_type(header: str) -> None:
@@ -165,11 +165,11 @@ def _key_of(header: str) -> str:
     """Return the clientOrderId that an Idempotency-Key gives."""
     if "," in header:
         message = "must be given once, without a comma; clientOrderId in the body may have one"
-        raise _invalid(FieldError("Idempotency-Key", message))
+        raise InvalidRequest.of(FieldError("Idempotency-Key", message))
     try:
         return _client_order_id(header)
     except ValueError as fault:
-        raise _invalid(FieldError("Idempotency-Key", str(fault))) from fault
+        raise InvalidRequest.of(FieldError("Idempotency-Key", str(fault))) from fault
 
 
 def _text_of(body: bytes) -> str:
@@ -240,8 +240,3 @@ def _field_error(error: dict[str, Any]) -> FieldError:
             return FieldError(field, str(cause))
         case _:
             return FieldError(field, str(error["msg"]).replace("Input should be", "must be"))
-
-
-def _invalid(*errors: FieldError) -> InvalidRequest:
-    detail = "; ".join(f"{error.field} {error.message}" for error in errors)
-    return InvalidRequest("INVALID_FIELD", detail, errors)

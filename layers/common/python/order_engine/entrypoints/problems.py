@@ -24,6 +24,8 @@ _STATUS = {
     "NOTHING_ACCEPTED": HTTPStatus.SERVICE_UNAVAILABLE,
     "ACCEPTANCE_UNKNOWN": HTTPStatus.SERVICE_UNAVAILABLE,
 }
+# The header of a refusal for which a service is to blame that may be there again.
+RETRY_SOON = {"Retry-After": "1"}
 # RFC 9110's phrases where HTTPStatus had older ones before Python 3.13.
 _TITLES = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large",

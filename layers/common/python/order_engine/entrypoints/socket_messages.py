@@ -9,7 +9,7 @@ from uuid import UUID
 from order_engine.domain.errors import UnknownOrder
 from order_engine.domain.refusals import FieldError, InvalidRequest, RequestRefused, TooManyMessages, UnknownConnection
 from order_engine.domain.subscriber import Connection
-from order_engine.entrypoints.order_ids import order_id_of
+from order_engine.entrypoints.order_ids import order_id_of, unknown
 from order_engine.observability import logger
 from order_engine.use_cases.access import Access
 from order_engine.use_cases.subscribe import Subscription
@@ -67,7 +67,8 @@ def parse_query(query: Mapping[str, str]) -> Handshake:
     if "orderId" in query:
         return Handshake(order_id_of(query["orderId"]), _after(query.get("after") or "0"), token)
     if strange := sorted(set(query) - {"token"}):
-        raise _invalid("orderId", f"is required with {strange[0][:64]!r}: ?orderId=<the orderId of the 202 answer>")
+        needed = f"is required with {strange[0][:64]!r}: ?orderId=<the orderId of the 202 answer>"
+        raise InvalidRequest.of(FieldError("orderId", needed))
     return Handshake(None, 0, token)
 
 
@@ -95,8 +96,8 @@ def answer(access: Access, subscription: Subscription, connection_id: str, text:
     except TooManyMessages as refusal:
         if not refusal.told:
             subscription.refuse(connection_id, refusal)
-    except UnknownOrder as unknown:
-        subscription.refuse(connection_id, InvalidRequest("UNKNOWN_ORDER", f"there is no order {unknown}"), about)
+    except UnknownOrder as order:
+        subscription.refuse(connection_id, unknown(order), about)
     except RequestRefused as refusal:
         subscription.refuse(connection_id, refusal, about)
 
@@ -112,7 +113,9 @@ def _obey(
         case Unsubscribe(order_id=order_id):
             subscription.unsubscribe(connection, order_id)
         case Replay(order_id=None) if len(connection.orders) != 1:
-            raise _invalid("orderId", f"is required: this connection watches {len(connection.orders)} orders")
+            raise InvalidRequest.of(
+                FieldError("orderId", f"is required: this connection watches {len(connection.orders)} orders")
+            )
         case Replay(order_id=order_id, after=after):
             subscription.replay(connection, order_id or next(iter(connection.orders)), after)
 
@@ -137,29 +140,29 @@ def _named(given: dict[str, Any]) -> UUID | None:
 
 
 def _parse(given: dict[str, Any]) -> Ping | Replay | Subscribe | Unsubscribe:
-    after: Any = given.get("after", 0)
     match given.get("action"):
         case "ping":
             return Ping()
         case "replay":
             order_id = order_id_of(given["orderId"]) if "orderId" in given else None
-            return Replay(order_id, _after("" if isinstance(after, bool) else str(after)))
+            return Replay(order_id, _sequence(given))
         case "subscribe":
             token = given.get("token")
             if token is not None and not isinstance(token, str):
-                raise _invalid("token", "must be a string, that of the order's streamUrl")
-            sequence = _after("" if isinstance(after, bool) else str(after))
-            return Subscribe(order_id_of(given.get("orderId")), sequence, token)
+                raise InvalidRequest.of(FieldError("token", "must be a string, that of the order's streamUrl"))
+            after = _sequence(given)
+            return Subscribe(order_id_of(given.get("orderId")), after, token)
         case "unsubscribe":
             return Unsubscribe(order_id_of(given.get("orderId")))
     raise InvalidRequest("UNKNOWN_ACTION", 'action must be "subscribe", "unsubscribe", "replay" or "ping"')
 
 
+def _sequence(given: dict[str, Any]) -> int:
+    after = given.get("after", 0)
+    return _after("" if isinstance(after, bool) else str(after))
+
+
 def _after(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise _invalid("after", "must be a sequence number: 0 or more, of nine digits at most")
+        raise InvalidRequest.of(FieldError("after", "must be a sequence number: 0 or more, of nine digits at most"))
     return int(text)
-
-
-def _invalid(field: str, message: str) -> InvalidRequest:
-    return InvalidRequest("INVALID_FIELD", f"{field} {message}", (FieldError(field, message),))

@@ -6,15 +6,15 @@ orderId and page are there for the release before, which knew one order for each
 nothing else. An index by owner counts who has how many.
 """
 
+from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from botocore.exceptions import ClientError
-
 from order_engine import limits
-from order_engine.adapters.aws import code_of, service_errors
-from order_engine.adapters.buckets import DynamoBuckets
+from order_engine.adapters.aws import service_errors, update_if
+from order_engine.adapters.buckets import DynamoBuckets, remember
+from order_engine.adapters.journal.item import in_seconds
 from order_engine.domain.access import PUBLIC
 from order_engine.domain.quota import Quota
 from order_engine.domain.refusals import TooManyMessages, TooManyStreams, TooManySubscriptions
@@ -37,7 +37,7 @@ class DynamoConnections(DynamoBuckets):
     def __init__(self, dynamodb: Any, table: str, now: Clock, most_streams: int = 0) -> None:
         super().__init__(dynamodb, "connections", table, "connectionId", MESSAGES, now, made=False)
         self._most_streams = most_streams
-        self._told: dict[str, int] = {}  # at which arrival a client was last told that it is too fast
+        self._told: OrderedDict[str, int] = OrderedDict()  # at which arrival a client was last told that it is too fast
 
     def admit(self, owner: str) -> None:
         if not self._most_streams or owner == PUBLIC:
@@ -48,7 +48,7 @@ class DynamoConnections(DynamoBuckets):
                 IndexName=BY_OWNER,
                 KeyConditionExpression="#owner = :owner AND expiresAt > :now",
                 ExpressionAttributeNames={"#owner": "owner"},
-                ExpressionAttributeValues={":owner": {"S": owner}, ":now": _in_seconds(self._now())},
+                ExpressionAttributeValues={":owner": {"S": owner}, ":now": in_seconds(self._now())},
                 Select="COUNT",
             )
         if response["Count"] >= self._most_streams:
@@ -58,7 +58,7 @@ class DynamoConnections(DynamoBuckets):
         item = {
             **_key(connection.connection_id),
             "orders": {"M": {str(order_id): {"N": str(page)} for order_id, page in connection.orders.items()}},
-            "expiresAt": _in_seconds(connection.opened_at + LIFETIME),
+            "expiresAt": in_seconds(connection.opened_at + LIFETIME),
         }
         for order_id, page in connection.orders.items():
             item |= {"orderId": {"S": str(order_id)}, "page": {"N": str(page)}}
@@ -77,12 +77,9 @@ class DynamoConnections(DynamoBuckets):
         return _connection(response["Item"]) if "Item" in response else None
 
     def hear(self, connection_id: str, cost: int) -> Connection | None:
-        denial, item = self._known_denial(connection_id, cost), Item()
-        if denial is None:
-            allowance, item = self._take(connection_id, cost)
-            denial = allowance if allowance.retry_seconds else None
-        if denial:
-            raise TooManyMessages(denial.retry_seconds, told=self._tell(connection_id))
+        allowance, item = self._take(connection_id, cost)
+        if allowance.retry_seconds:
+            raise TooManyMessages(allowance.retry_seconds, told=self._tell(connection_id))
         return _connection(item) if item else None
 
     def add(self, subscriber: Subscriber) -> int | None:
@@ -124,38 +121,27 @@ class DynamoConnections(DynamoBuckets):
         """Note that a client is told of this denial. Return whether it was told before."""
         arrival = self._arrivals[connection_id]
         told = self._told.get(connection_id) == arrival
-        self._told = {name: at for name, at in self._told.items() if name in self._arrivals} | {connection_id: arrival}
+        remember(self._told, connection_id, arrival)
         return told
 
     def _update(
         self, connection_id: str, update: str, condition: str, names: dict[str, str], values: Item
     ) -> tuple[bool, Item]:
         """Update a connection, if the condition holds. Return whether it did, and the item as it is then."""
-        given = {"ExpressionAttributeNames": names, "ExpressionAttributeValues": values}
-        with service_errors("connections", limits.DYNAMODB):
-            try:
-                response = self._dynamodb.update_item(
-                    TableName=self._table,
-                    Key=_key(connection_id),
-                    UpdateExpression=update,
-                    ConditionExpression=condition,
-                    ReturnValues="ALL_NEW",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                    **{name: value for name, value in given.items() if value},
-                )
-            except ClientError as error:
-                if code_of(error) != "ConditionalCheckFailedException":
-                    raise
-                return False, error.response.get("Item", {})
-        return True, response["Attributes"]
+        return update_if(
+            self._dynamodb.update_item,
+            "connections",
+            TableName=self._table,
+            Key=_key(connection_id),
+            UpdateExpression=update,
+            ConditionExpression=condition,
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=values,
+        )
 
 
 def _key(connection_id: str) -> Item:
     return {"connectionId": {"S": connection_id}}
-
-
-def _in_seconds(moment: datetime) -> dict[str, str]:
-    return {"N": str(int(moment.timestamp()))}
 
 
 def _connection(row: Item) -> Connection:

@@ -12,7 +12,7 @@ from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 from botocore.exceptions import ClientError
 
-from order_engine.adapters.aws import CONTENDED, code_of, retry_on_conflict, service_errors
+from order_engine.adapters.aws import CONTENDED, code_of, retry_on_conflict, service_errors, update_if
 from order_engine.adapters.journal.item import (
     NOBODY,
     in_milliseconds,
@@ -116,32 +116,26 @@ class DynamoJournal:
 
     def decide(self, record: OrderRecord) -> bool:
         event = {"S": record.last.to_json()}
-        with service_errors("journal", DYNAMODB):
-            try:
-                self._dynamodb.update_item(
-                    TableName=self._table,
-                    Key=key_of(record.order.order_id),
-                    UpdateExpression=(
-                        "SET events = list_append(events, :event), #sequence = :sequence, #status = :status, "
-                        "behind = :behind REMOVE leaseOwner, leaseUntil, notBefore"
-                    ),
-                    ConditionExpression="#sequence = :before AND attribute_not_exists(#transaction)",
-                    ExpressionAttributeNames={name: name[1:] for name in ("#sequence", "#status", "#transaction")},
-                    ExpressionAttributeValues={
-                        ":event": {"L": [event]},
-                        ":sequence": {"N": str(record.sequence)},
-                        ":status": {"S": record.status},
-                        ":behind": {"BOOL": True},
-                        ":before": {"N": str(record.sequence - 1)},
-                    },
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except ClientError as error:
-                if code_of(error) != _CONDITION_FAILED:
-                    raise
-                events = error.response.get("Item", {}).get("events", {"L": []})["L"]
-                return event in events  # our own write, repeated by botocore
-        return True
+        decided, item = update_if(
+            self._dynamodb.update_item,
+            "journal",
+            TableName=self._table,
+            Key=key_of(record.order.order_id),
+            UpdateExpression=(
+                "SET events = list_append(events, :event), #sequence = :sequence, #status = :status, "
+                "behind = :behind REMOVE leaseOwner, leaseUntil, notBefore"
+            ),
+            ConditionExpression="#sequence = :before AND attribute_not_exists(#transaction)",
+            ExpressionAttributeNames={name: name[1:] for name in ("#sequence", "#status", "#transaction")},
+            ExpressionAttributeValues={
+                ":event": {"L": [event]},
+                ":sequence": {"N": str(record.sequence)},
+                ":status": {"S": record.status},
+                ":behind": {"BOOL": True},
+                ":before": {"N": str(record.sequence - 1)},
+            },
+        )
+        return decided or event in item.get("events", {"L": []})["L"]  # in it: our own write, repeated by botocore
 
     def claim(self, order_id: UUID) -> Claim:
         owner, now = str(uuid4()), self._now()
@@ -270,24 +264,18 @@ class DynamoJournal:
         self, claim: Claim, update: str, values: dict[str, Any], condition: str = ""
     ) -> tuple[bool, dict[str, Any]]:
         """Update under the lease, if the condition holds. Return whether it did, and the item as it is then."""
-        names = {name: name[1:] for name in ("#sequence", "#status", "#transaction") if name in update + condition}
-        with service_errors("journal", DYNAMODB):
-            try:
-                response = self._dynamodb.update_item(
-                    TableName=self._table,
-                    Key=key_of(claim.record.order.order_id),
-                    UpdateExpression=update,
-                    ConditionExpression="leaseOwner = :owner" + condition,
-                    ExpressionAttributeValues={":owner": {"S": claim.owner}, **values},
-                    ReturnValues="ALL_NEW",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                    **({"ExpressionAttributeNames": names} if names else {}),
-                )
-            except ClientError as error:
-                if code_of(error) != _CONDITION_FAILED:
-                    raise
-                return False, error.response.get("Item", {})
-        return True, response["Attributes"]
+        return update_if(
+            self._dynamodb.update_item,
+            "journal",
+            TableName=self._table,
+            Key=key_of(claim.record.order.order_id),
+            UpdateExpression=update,
+            ConditionExpression="leaseOwner = :owner" + condition,
+            ExpressionAttributeNames={
+                name: name[1:] for name in ("#sequence", "#status", "#transaction") if name in update + condition
+            },
+            ExpressionAttributeValues={":owner": {"S": claim.owner}, **values},
+        )
 
 
 def _refusal(order_id: UUID, item: dict[str, Any], now: int) -> UnknownOrder | OrderClosed | NotNow:

@@ -16,7 +16,7 @@ from uuid import UUID
 from botocore.exceptions import ClientError
 
 from order_engine import limits
-from order_engine.adapters.aws import code_of, service_errors
+from order_engine.adapters.aws import code_of, service_errors, update_if
 from order_engine.adapters.journal.connections import LIFETIME
 from order_engine.adapters.journal.item import in_seconds, is_set, key_of, owner_of, subscribers_of
 from order_engine.domain.errors import ServiceUnavailable, UnknownOrder
@@ -273,22 +273,15 @@ class DynamoSubscribers:
     ) -> tuple[bool, dict[str, Any]]:
         """Update a page's item, if the condition holds. Return whether it did, and the item as it is then (empty
         if there is none)."""
-        given = {"ExpressionAttributeNames": names, "ExpressionAttributeValues": values}
-        with service_errors("subscribers", limits.DYNAMODB):
-            try:
-                response = self._dynamodb.update_item(
-                    **self._place(order_id, page),
-                    UpdateExpression=update,
-                    ConditionExpression=condition,
-                    ReturnValues="ALL_NEW",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                    **{name: value for name, value in given.items() if value},
-                )
-            except ClientError as error:
-                if code_of(error) != "ConditionalCheckFailedException":
-                    raise
-                return False, error.response.get("Item", {})
-        return True, response["Attributes"]
+        return update_if(
+            self._dynamodb.update_item,
+            "subscribers",
+            **self._place(order_id, page),
+            UpdateExpression=update,
+            ConditionExpression=condition,
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=values,
+        )
 
     def _place(self, order_id: UUID, page: int) -> dict[str, Any]:
         """Return the table and the key of a page's item."""
