@@ -79,6 +79,15 @@ def test_a_transaction_that_arrives_before_its_death_ends_as_it_would_have(
     assert chain.look_up(transaction.tx_hash) == end
 
 
+def test_of_racing_launches_one_holds(chain: MockChain) -> None:
+    moments = [START.replace(microsecond=0) + timedelta(seconds=second) for second in range(5)]
+
+    opens_at = at_once(*[partial(chain.launch, "ORBIT", moment) for moment in moments])
+
+    assert opens_at == [chain.opens_at("ORBIT")] * 5
+    assert opens_at[0] in moments
+
+
 # --- an earlier release, which knew no validity -----------------------------------------------------------------------
 
 
@@ -137,6 +146,8 @@ def test_a_call_to_the_chain_fails_as_one_to_a_service(
             partial(chain.look_up, "hash"),
             partial(chain.land, Sent("hash", START, "landed")),
             partial(chain.declare_dead, transaction, EXPIRED),
+            partial(chain.launch, "NOVA", START),
+            partial(chain.opens_at, "NOVA"),
         ):
             with pytest.raises(fault):
                 call()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from order_engine import limits
 from order_engine.adapters.mock_market.chain import MockChain
 from order_engine.adapters.mock_market.dice import Fate, Fault, VenueConditions, draw, luck_of
+from order_engine.adapters.mock_market.market import reference_price
 from order_engine.adapters.mock_market.pools import POOLS, price
 from order_engine.adapters.mock_market.venue import MockVenue
 from order_engine.domain.amounts import decimal_places, floor_to_unit
@@ -39,12 +40,15 @@ from tests.support.builders import START, a_quote, an_order
 
 RAYDIUM, METEORA = VenueName.RAYDIUM, VenueName.METEORA
 MIDDLE = {RAYDIUM: Decimal("0.5"), METEORA: Decimal("0.6")}  # r for a spot of exactly 1.00
-AT_ONCE = VenueConditions(quote_latency_ms=(0, 0), swap_latency_ms=(0, 0))
-SLOW = VenueConditions(swap_latency_ms=(5000, 5000))
+AT_ONCE = VenueConditions(quote_latency_ms=(0, 0), swap_latency_ms=(0, 0), volatility_bps=0)
+SLOW = VenueConditions(swap_latency_ms=(5000, 5000), volatility_bps=0)
 
 
 def quoted(order: Order, venue: VenueName, share: Decimal | None = None) -> Quote:
-    return price(order, POOLS[venue], venue, MIDDLE[venue] if share is None else share)
+    reference = reference_price(AT_ONCE, order.token_in, order.token_out, START)
+    return price(
+        order, POOLS[venue], venue, POOLS[venue].price_now(reference, MIDDLE[venue] if share is None else share)
+    )
 
 
 # --- price ------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Settings: read from the environment, and a wrong one is named together with what would be right."""
 
+from datetime import UTC, datetime
+
 import pytest
 from order_engine.settings import MissingSetting, Settings
 
@@ -37,3 +39,36 @@ def test_milliseconds_are_a_range_or_one_number(text: str, bounds: tuple[int, in
 def test_milliseconds_that_can_not_be_are_named(text: str) -> None:
     with pytest.raises(MissingSetting, match="VENUE_QUOTE_LATENCY_MS must be milliseconds such as 200-500"):
         Settings({"VENUE_QUOTE_LATENCY_MS": text}).milliseconds("VENUE_QUOTE_LATENCY_MS", (1, 2))
+
+
+LAUNCHING = ("NOVA", "ORBIT")
+
+
+def test_moments_are_read_by_name_in_utc() -> None:
+    def read(text: str) -> dict[str, datetime]:
+        return Settings({"MARKET_LAUNCHES": text}).moments("MARKET_LAUNCHES", LAUNCHING)
+
+    nova, orbit = datetime(2026, 12, 1, 12, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+    assert read("") == {}
+    assert read("NOVA=2026-12-01T12:00:00Z,ORBIT=2027-01-01T02:00:00+02:00") == {"NOVA": nova, "ORBIT": orbit}
+    assert read("ORBIT=2027-01-01T02:00:00+02:00")["ORBIT"].tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NOVA",
+        "NOVA=",
+        "NOVA=soon",
+        "NOVA=2026-12-01",
+        "NOVA=2026-12-01T12:00:00",  # of no zone
+        "SOL=2026-12-01T12:00:00Z",
+        "NOVA=2026-12-01T12:00:00Z,",
+        "NOVA=2026-12-01T12:00:00Z,NOVA=2026-12-02T12:00:00Z",
+    ],
+)
+def test_moments_that_can_not_be_are_named(text: str) -> None:
+    with pytest.raises(
+        MissingSetting, match="MARKET_LAUNCHES must be moments of NOVA, ORBIT, such as NOVA=2026-12-01T1"
+    ):
+        Settings({"MARKET_LAUNCHES": text}).moments("MARKET_LAUNCHES", LAUNCHING)

@@ -2,8 +2,9 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 
 class MissingSetting(Exception):
@@ -58,3 +59,21 @@ class Settings:
         if not 0 <= bounds[0] <= bounds[1]:
             raise MissingSetting(f"{name} must be milliseconds such as 200-500 or 0, not {value!r}")
         return bounds
+
+    def moments(self, name: str, known: Collection[str]) -> dict[str, datetime]:
+        """Moments (aware, UTC) by name, such as NOVA=2026-12-01T12:00:00Z,ORBIT=2027-01-01T00:00:00Z; none if it is
+        empty. Raises MissingSetting for anything else, such as a name that is not `known` or a time without a zone."""
+        value, found = self.environment.get(name, ""), dict[str, datetime]()
+        for part in value.split(",") if value else ():
+            key, _, text = part.partition("=")
+            try:
+                moment = datetime.fromisoformat(text)
+            except ValueError:
+                moment = datetime.min  # noqa: DTZ901 - it has no zone, which is refused below
+            if key not in known or key in found or moment.tzinfo is None:
+                raise MissingSetting(
+                    f"{name} must be moments of {', '.join(known)}, such as {next(iter(known))}=2026-12-01T12:00:00Z, "
+                    f"with commas in between, not {value!r}"
+                )
+            found[key] = moment.astimezone(UTC)
+        return found

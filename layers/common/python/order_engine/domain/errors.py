@@ -5,7 +5,7 @@ OrderEngineError
 ├── UnknownOrder · OrderClosed · LeaseLost · IllegalTransition
 ├── NotNow                LeaseHeld · BackingOff
 ├── ExecutionError        terminal: AmountTooSmall · PriceImpactTooHigh · SlippageExceeded · InsufficientLiquidity ·
-│                         OrderExpired · TransactionReverted · SettlementMismatch
+│                         NoPool · OrderExpired · TransactionReverted · SettlementMismatch
 │                         transient: VenueUnavailable · RateLimited · TransactionTimeout
 ├── ServiceUnavailable    OutOfTime
 ├── HistoryUnavailable
@@ -22,6 +22,7 @@ class FailureCode(StrEnum):
 
     SLIPPAGE_EXCEEDED = "SLIPPAGE_EXCEEDED"
     INSUFFICIENT_LIQUIDITY = "INSUFFICIENT_LIQUIDITY"
+    NO_POOL = "NO_POOL"
     VENUE_UNAVAILABLE = "VENUE_UNAVAILABLE"
     TRANSACTION_TIMEOUT = "TRANSACTION_TIMEOUT"
     RATE_LIMITED = "RATE_LIMITED"
@@ -118,6 +119,12 @@ class InsufficientLiquidity(ExecutionError):
     """The venue's pool can't fill the amount."""
 
     code = FailureCode.INSUFFICIENT_LIQUIDITY
+
+
+class NoPool(ExecutionError):
+    """The venue has no pool for the pair yet."""
+
+    code = FailureCode.NO_POOL
 
 
 class OrderExpired(ExecutionError):

@@ -6,6 +6,8 @@ from `sent` to `landed`, `reverted` or `dead` by a conditional write, once and f
 
 As on a real chain, only time drops a transaction: it lands at its time, if that is within its validity, and otherwise
 never. It can be declared dead only after its validity has passed.
+
+A token that was launched by a command has an item `launch#<symbol>`; `opensAt` is when its pools open, on all venues.
 """
 
 from dataclasses import dataclass
@@ -109,6 +111,29 @@ class MockChain:
         died = self._forestall(transaction) if isinstance(found, NotFound) else self._stop(transaction)
         return Dropped() if died else self.declare_dead(transaction, now)  # it has arrived or ended meanwhile
 
+    def launch(self, symbol: str, at: datetime) -> datetime:
+        """Open the pools of a token that launches, at a moment. Return when they open: the first launch holds."""
+        item = {**_launch(symbol), "opensAt": {"N": str(_milliseconds(at))}}
+        with service_errors("chain", limits.DYNAMODB):
+            try:
+                self._dynamodb.put_item(
+                    TableName=self._table,
+                    Item=item,
+                    ConditionExpression="attribute_not_exists(id)",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                if code_of(error) != "ConditionalCheckFailedException":
+                    raise
+                item = error.response["Item"]
+        return _moment(item["opensAt"])
+
+    def opens_at(self, symbol: str) -> datetime | None:
+        """Return the moment for which a token was launched; None if it was not."""
+        with service_errors("chain", limits.DYNAMODB):
+            response = self._dynamodb.get_item(TableName=self._table, Key=_launch(symbol), ConsistentRead=True)
+        return _moment(response["Item"]["opensAt"]) if "Item" in response else None
+
     def _forestall(self, transaction: Transaction) -> bool:
         """Record a transaction that was never seen as dead. Return False if it was seen meanwhile."""
         dead = {**_key(transaction.tx_hash), "orderId": {"S": str(transaction.order_id)}, "state": {"S": "dead"}}
@@ -165,7 +190,7 @@ def _has_passed(transaction: Transaction, moment: datetime) -> bool:
 def _standing(item: dict[str, Any]) -> Sent | Ended:
     if item["state"]["S"] != "sent":
         return _ended(item)
-    lands_at = datetime.fromtimestamp(int(item["landsAt"]["N"]) / 1000, UTC) if "landsAt" in item else None
+    lands_at = _moment(item["landsAt"]) if "landsAt" in item else None
     return Sent(item["id"]["S"], lands_at, "reverted" if "reverted" in item else "landed")
 
 
@@ -185,6 +210,14 @@ def _key(tx_hash: str) -> dict[str, Any]:
 
 def _guard(transaction: Transaction) -> dict[str, Any]:
     return {"id": {"S": f"order#{transaction.order_id}"}}
+
+
+def _launch(symbol: str) -> dict[str, Any]:
+    return {"id": {"S": f"launch#{symbol}"}}
+
+
+def _moment(number: dict[str, str]) -> datetime:
+    return datetime.fromtimestamp(int(number["N"]) / 1000, UTC)
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -1,11 +1,13 @@
 """Chance at the mock venues: latencies, prices, slips and faults, drawn by seed so that a run can be repeated.
 
-The seed of a draw is (VENUE_SEED, order, attempt, venue): a redelivered attempt meets the same quote. The order counts
-by its clientOrderId where it has one.
+The seed of a draw is (VENUE_SEED, order, attempt, venue): a redelivered attempt meets the same. The order counts by its
+clientOrderId where it has one. A price is drawn so only while the market stands still; else it moves (`market`).
 """
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from enum import Enum, auto
 
@@ -15,7 +17,11 @@ from order_engine.domain.swaps import VenueName
 
 @dataclass(frozen=True)
 class VenueConditions:
-    """Settings of the mock venues. Latencies are ranges in milliseconds, rates are probabilities from 0 to 1."""
+    """Settings of the mock venues. Latencies are ranges in milliseconds, rates are probabilities from 0 to 1.
+
+    `volatility_bps` is how far a token's price goes from its price in the token table at the most; at 0 it stays, and r
+    is drawn for each attempt. `launches` are the moments (aware, UTC) at which tokens that launch do so by themselves.
+    """
 
     quote_latency_ms: tuple[int, int] = (200, 500)
     swap_latency_ms: tuple[int, int] = (2000, 3000)
@@ -23,6 +29,8 @@ class VenueConditions:
     timeout_rate: float = 0.0
     max_slip_bps: int = 50
     validity_seconds: float = 10  # of a transaction, from its building
+    volatility_bps: int = 150
+    launches: Mapping[str, datetime] = field(default_factory=dict)
     seed: str = ""
 
 
@@ -41,7 +49,7 @@ class Fate:
 
     quote_seconds: float
     swap_seconds: float
-    price_share: Decimal  # r in `Pool`
+    price_share: Decimal  # r in `Pool`, while the market stands still
     slip_share: Decimal  # of the greatest slip, uniform in [0, 1)
     quote_fault: Fault | None
     submit_fault: Fault | None

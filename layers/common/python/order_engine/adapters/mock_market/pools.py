@@ -19,6 +19,10 @@ class Pool:
     fee: Decimal
     depth_usd: Decimal  # of each side
 
+    def price_now(self, reference: Decimal, price_share: Decimal) -> Decimal:
+        """Return the price, in the reference price's units, where r is `price_share`."""
+        return EXACT.multiply(reference, EXACT.add(self.lowest, EXACT.multiply(price_share, self.spread)))
+
 
 # Price ranges and fees are the assignment's. Depths: 10 SOL move such a pool by a few hundredths of a per cent.
 POOLS = {
@@ -27,15 +31,15 @@ POOLS = {
 }
 
 
-def price(order: Order, pool: Pool, venue: VenueName, price_share: Decimal) -> Quote:
+def price(order: Order, pool: Pool, venue: VenueName, price_now: Decimal) -> Quote:
     """Quote by the constant-product rule: out = reserveOut * in / (reserveIn + in), where `in` is after the fee.
 
-    Raises InsufficientLiquidity for an amount above the pool's own, AmountTooSmall for one that buys less than one base
-    unit.
+    reserveIn is the pool's depth at the token table's price, so that an amount's price impact stays while the price
+    moves; `price_now` is in units of tokenOut per unit of tokenIn. Raises InsufficientLiquidity for an amount above the
+    pool's own, AmountTooSmall for one that buys less than one base unit.
     """
     token_in, token_out = TOKENS[order.token_in], TOKENS[order.token_out]
     with localcontext(EXACT):
-        price_now = token_in.usd_price / token_out.usd_price * (pool.lowest + price_share * pool.spread)
         reserve_in = pool.depth_usd / token_in.usd_price
         amount_in = order.amount_in * (1 - pool.fee)
         if amount_in > reserve_in:
@@ -54,3 +58,8 @@ def price(order: Order, pool: Pool, venue: VenueName, price_share: Decimal) -> Q
             price_impact_pct=(share * 100).quantize(Decimal("0.0001")),
             amount_out=amount_out,
         )
+
+
+def spot(pool: Pool, price_now: Decimal) -> Decimal:
+    """Return what a quote's amountOut for one tokenIn comes to as its amount goes to zero: less the fee, no impact."""
+    return price_of(EXACT.multiply(price_now, 1 - pool.fee), Decimal(1))

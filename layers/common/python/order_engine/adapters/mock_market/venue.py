@@ -1,4 +1,5 @@
-"""The mock venues, Raydium and Meteora: priced like pools (`pools`), as slow and unreliable as is set (`dice`)."""
+"""The mock venues, Raydium and Meteora: priced like pools (`pools`), as slow and unreliable as is set (`dice`),
+at prices that move in time (`market`)."""
 
 import base64
 import json
@@ -6,15 +7,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha512
 
 from order_engine.adapters.mock_market.chain import Execution, MockChain, Sent
 from order_engine.adapters.mock_market.dice import Fate, Fault, VenueConditions, draw, luck_of
-from order_engine.adapters.mock_market.pools import POOLS, price
+from order_engine.adapters.mock_market.market import price_share, reference_price
+from order_engine.adapters.mock_market.pools import POOLS, price, spot
 from order_engine.domain.amounts import EXACT, floor_to_unit, price_of, to_wire
-from order_engine.domain.errors import RateLimited, ServiceUnavailable, TransactionTimeout, VenueUnavailable
+from order_engine.domain.errors import NoPool, RateLimited, ServiceUnavailable, TransactionTimeout, VenueUnavailable
 from order_engine.domain.order import Order
 from order_engine.domain.swaps import Ended, InFlight, NotFound, Quote, Transaction, TransactionState, VenueName
 from order_engine.domain.tokens import NATIVE, TOKENS
@@ -32,6 +34,18 @@ class MockVenue:
 
     def quote(self, order: Order, request_id: str) -> Quote:
         fate = draw(self.conditions, luck_of(order), request_id, self.name)
+        self._take_a_quotes_time(fate)
+        own_share = None if self.conditions.volatility_bps else fate.price_share
+        price_now = self._price_now(order.token_in, order.token_out, own_share)
+        return price(order, POOLS[self.name], self.name, price_now)
+
+    def spot(self, token_in: str, token_out: str) -> Decimal:
+        fate = draw(self.conditions, f"{token_in}/{token_out}", f"spot/{self.now().timestamp()}", self.name)
+        self._take_a_quotes_time(fate)
+        return spot(POOLS[self.name], self._price_now(token_in, token_out))
+
+    def _take_a_quotes_time(self, fate: Fate) -> None:
+        """Wait as long as a quote takes, and fail where the fate has a fault."""
         time.sleep(fate.quote_seconds)
         match fate.quote_fault:
             case Fault.RATE_LIMIT:
@@ -40,7 +54,25 @@ class MockVenue:
                 raise VenueUnavailable(f"{self.name} is unavailable")
             case Fault.TIMEOUT | Fault.TIMEOUT_AFTER_LANDING:
                 raise VenueUnavailable(f"{self.name} did not respond in time")
-        return price(order, POOLS[self.name], self.name, fate.price_share)
+
+    def _price_now(self, token_in: str, token_out: str, own_share: Decimal | None = None) -> Decimal:
+        """Return the pool's price of this moment, by an attempt's own r where it has one. Raises NoPool."""
+        at = self.now()
+        for symbol in (token_in, token_out):
+            if TOKENS[symbol].launches and not self._has_launched(symbol, at):
+                raise NoPool(f"{self.name} has no pool for {token_in} and {token_out} before {symbol} launches")
+        if own_share is None:
+            own_share = price_share(self.conditions, self.name, token_in, token_out, at)
+        return POOLS[self.name].price_now(reference_price(self.conditions, token_in, token_out, at), own_share)
+
+    def _has_launched(self, symbol: str, at: datetime) -> bool:
+        """Return whether a token has launched, by the settings or by a command."""
+        by_itself = self.conditions.launches.get(symbol)
+        if by_itself and by_itself <= at:
+            return True
+        with _chain_errors(self.name):
+            opens_at = self.chain.opens_at(symbol)
+        return opens_at is not None and opens_at <= at
 
     def build(self, order: Order, quote: Quote, min_amount_out: Decimal, request_id: str) -> Transaction:
         steps = [f"swap {to_wire(order.amount_in)} {order.token_in} for {order.token_out} on {self.name}"]
