@@ -15,12 +15,15 @@ from order_engine.domain.events import (
     Confirmed,
     Expired,
     Failed,
+    Opened,
     RoutingStarted,
     StatusEvent,
     Submitted,
+    Triggered,
 )
 from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.order import Order
+from order_engine.domain.order_types import rests
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.subscriber import Subscriber
 from order_engine.domain.swaps import Quote, Rejection, Transaction, VenueName
@@ -40,6 +43,14 @@ def an_order(**changes: Any) -> Order:
         "created_at": START,
     }
     return Order(**{**fields, **changes})
+
+
+def a_limit(price: str = "148", **changes: Any) -> Order:
+    """10 SOL for 1,480 USDC or more, which `a_quote` gives with its slippageBps in reserve."""
+    return an_order(**{"order_type": "limit", "limit_price": Decimal(price), **changes})
+
+
+_RESTING = (OrderStatus.OPEN, OrderStatus.TRIGGERED)
 
 
 def a_quote(venue: VenueName = VenueName.RAYDIUM, amount_out: str = "1490", **changes: Any) -> Quote:
@@ -73,6 +84,8 @@ def a_transaction(order: Order, attempt: int = 1, **changes: Any) -> Transaction
 
 
 _EVENTS: dict[OrderStatus, Callable[..., StatusEvent]] = {
+    OrderStatus.OPEN: Opened,
+    OrderStatus.TRIGGERED: Triggered,
     OrderStatus.ROUTING: RoutingStarted,
     OrderStatus.BUILDING: BuildingStarted,
     OrderStatus.SUBMITTED: Submitted,
@@ -91,6 +104,8 @@ def advanced(
     sent = {"venue": transaction.venue, "tx_hash": transaction.tx_hash}
     error = {"code": FailureCode.INSUFFICIENT_LIQUIDITY, "error": "too much"}
     usual: dict[OrderStatus, dict[str, Any]] = {
+        OrderStatus.OPEN: {"reference_price": Decimal("149.5")},
+        OrderStatus.TRIGGERED: {"venue": VenueName.RAYDIUM, "price": Decimal(149)},
         OrderStatus.BUILDING: {"venue": VenueName.RAYDIUM, "quotes": (a_quote(),), "min_amount_out": Decimal(1482)},
         OrderStatus.SUBMITTED: sent,
         OrderStatus.CONFIRMED: {**sent, "executed_price": Decimal("148.900001"), "amount_out": Decimal("1489.00001")},
@@ -103,12 +118,19 @@ def advanced(
 
 def a_record(through: OrderStatus = OrderStatus.PENDING, order: Order | None = None) -> OrderRecord:
     """An order's record after an undisturbed life up to a status; `failed` is a first attempt without liquidity,
-    `cancelled` and `expired` ended while it was quoted."""
-    order = order or an_order()
+    `cancelled` and `expired` ended while it was quoted. An order that rests is open and triggered before."""
+    order = order or (a_limit() if through in _RESTING else an_order())
     record = OrderRecord.accepted(order)
     at = [START + timedelta(milliseconds=250 * step) for step in range(1, 5)]
     if through is OrderStatus.PENDING:
         return record
+    if rests(order) or through in _RESTING:
+        record = advanced(record, OrderStatus.OPEN)
+        if through is OrderStatus.OPEN:
+            return record
+        record = advanced(record, OrderStatus.TRIGGERED)
+        if through is OrderStatus.TRIGGERED:
+            return record
     record = advanced(record, OrderStatus.ROUTING, at[0], attempt=1)
     if through is OrderStatus.ROUTING:
         return record

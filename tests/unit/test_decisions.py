@@ -14,16 +14,19 @@ from order_engine.domain.errors import (
     ExecutionError,
     FailureCode,
     InsufficientLiquidity,
+    NoPool,
     OrderExpired,
     VenueUnavailable,
 )
 from order_engine.domain.events import AttemptError, Expired, Failed
 from order_engine.domain.lifecycle import TRANSITIONS, OrderStatus
+from order_engine.domain.order import Order
+from order_engine.domain.order_types import rests
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.steps import Learnt, Policy, Step
 from order_engine.domain.swaps import Dropped, InFlight, Landed, NotFound, Reverted, TransactionState, VenueName
 
-from tests.support.builders import START, a_quote, a_record, a_transaction, advanced
+from tests.support.builders import START, a_limit, a_quote, a_record, a_transaction, advanced, an_order
 
 Case = tuple[OrderRecord, Learnt, str]
 
@@ -32,7 +35,9 @@ LANDED = Landed(Decimal(1489), Decimal("148.9"))
 REVERTED = Reverted("refused", FailureCode.SLIPPAGE_EXCEEDED)
 ENDED, MAY_LAND = (LANDED, REVERTED, Dropped()), (InFlight(), NotFound())
 
-PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED, CANCELLED, EXPIRED = map(a_record, OrderStatus)
+PENDING, OPEN, TRIGGERED, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED, CANCELLED, EXPIRED = map(
+    a_record, OrderStatus
+)
 BUILT = steps.Built(a_transaction(BUILDING.order))
 
 
@@ -63,7 +68,9 @@ def outline(step: Step) -> str:
     match step:
         case steps.Abandon(fault=fault) | steps.AwaitEnd(fault=fault):
             told = [fault.code]
-        case steps.AskForQuotes() | steps.Build() | steps.Send() | steps.Defer() | steps.Close():
+        case steps.LookUp():
+            pass
+        case _:
             told = [step.record.status, str(step.record.attempt), *(error.code for error in step.record.errors)]
     return " ".join([type(step).__name__, *told])
 
@@ -145,6 +152,176 @@ def test_an_event_says_what_happens(record: OrderRecord, learnt: Learnt, message
 
     assert isinstance(step, steps.AskForQuotes | steps.Build | steps.Send | steps.Close)
     assert step.record.last.message == message
+
+
+# --- resting orders ---------------------------------------------------------------------------------------------------
+
+LIMIT, STOP, TAKE_PROFIT, SNIPER = (
+    a_limit(),
+    an_order(order_type="stop", trigger_price=Decimal(149)),
+    an_order(order_type="takeProfit", trigger_price=Decimal(149)),
+    an_order(order_type="sniper"),
+)
+NO_POOL = NoPool("no pool yet")
+
+
+def best(amount_out: str) -> Learnt:
+    return steps.Quoted([(VenueName.RAYDIUM, a_quote(amount_out=amount_out)), (VenueName.METEORA, TOO_MUCH)])
+
+
+RESTING: list[tuple[OrderRecord, Learnt, str]] = [
+    (a_record(order=LIMIT), steps.Claimed(False), "AskForQuotes pending 0"),
+    (a_record(order=LIMIT), steps.Claimed(True), "AskForQuotes pending 0"),
+    (a_record(order=LIMIT), best("1"), "Proceed open 0"),
+    (a_record(order=LIMIT), quoted(DOWN, DOWN), "Proceed open 0"),
+    (a_record(order=LIMIT), quoted(TOO_MUCH, DOWN), "Proceed open 0"),
+    (a_record(order=LIMIT), quoted(TOO_MUCH, TOO_MUCH), "Close failed 0 INSUFFICIENT_LIQUIDITY"),  # at any price
+    (OPEN, steps.Claimed(False), "AskForQuotes open 0"),
+    (OPEN, steps.Claimed(True), "AskForQuotes open 0"),
+    (OPEN, quoted(DOWN, DOWN), "Rest open 0"),
+    (OPEN, quoted(TOO_MUCH, TOO_MUCH), "Rest open 0"),
+    (OPEN, steps.GivenUp("died"), "Close failed 0 INTERNAL_ERROR"),
+    (TRIGGERED, steps.GivenUp("died"), "Close failed 0 INTERNAL_ERROR"),
+    (TRIGGERED, steps.Claimed(False), FIRST),
+    (TRIGGERED, steps.Claimed(True), FIRST),
+    (TRIGGERED, best("1490"), "Proceed routing 1"),
+    # what it was triggered for is no more
+    (a_record(ROUTING.status, LIMIT), best("1487.437185"), "Rest open 1"),
+    (a_record(ROUTING.status, LIMIT), quoted(NO_POOL, TOO_MUCH), "Rest open 1"),
+    (a_record(ROUTING.status, SNIPER), quoted(NO_POOL, NO_POOL), "Rest open 1"),
+    (a_record(ROUTING.status, STOP), quoted(TOO_MUCH, TOO_MUCH), "Close failed 1 INSUFFICIENT_LIQUIDITY"),
+    # a venue's fault: further attempts, then it rests on, unless it has been sent
+    (a_record(ROUTING.status, LIMIT), quoted(DOWN, DOWN), "Defer routing 1 VENUE_UNAVAILABLE"),
+    (a_record(BUILDING.status, LIMIT), steps.BuildFailed(DOWN), "Defer building 1 VENUE_UNAVAILABLE"),
+    (a_record(BUILDING.status, LIMIT), steps.BuildFailed(TOO_MUCH), "Rest open 1 INSUFFICIENT_LIQUIDITY"),
+    (a_record(SUBMITTED.status, LIMIT), steps.Awaited(REVERTED), "Close failed 1 SLIPPAGE_EXCEEDED"),
+    (
+        advanced(after(a_record(SUBMITTED.status, LIMIT)), ROUTING.status, attempt=2),
+        best("1"),
+        f"Close failed 2 {DOWN.code} SLIPPAGE_EXCEEDED",
+    ),
+]
+
+
+SENT_BEFORE = advanced(after(a_record(SUBMITTED.status, LIMIT)), ROUTING.status, attempt=2)
+RESTING.append((SENT_BEFORE, best("1"), f"Close failed 2 {DOWN.code} SLIPPAGE_EXCEEDED"))
+
+
+@pytest.mark.parametrize(("record", "learnt", "step"), RESTING)
+def test_a_resting_order_waits_for_its_condition(record: OrderRecord, learnt: Learnt, step: str) -> None:
+    assert outline(decide(record, learnt, seconds=1)) == step
+
+
+@pytest.mark.parametrize(
+    ("order", "short", "enough"),
+    [
+        (LIMIT, "1487.437185", "1487.437186"),  # less 50 bps: 1479.999999 and 1480
+        (LIMIT.model_copy(update={"slippage_bps": 0}), "1479.999999", "1480"),
+        (STOP, "1490.000001", "1490"),
+        (TAKE_PROFIT, "1489.999999", "1490"),
+        (SNIPER.model_copy(update={"limit_price": Decimal(148)}), "1487.437185", "1487.437186"),
+    ],
+)
+def test_the_orders_own_quote_triggers_it(order: Order, short: str, enough: str) -> None:
+    record = a_record(OPEN.status, order)
+
+    assert outline(decide(record, best(short))) == "Rest open 0"
+    assert outline(decide(record, best(enough))) == "Proceed triggered 0"
+
+
+def test_a_stop_is_not_triggered_by_the_silence_of_a_venue() -> None:
+    record = a_record(OPEN.status, an_order(order_type="stop", trigger_price=Decimal(149)))
+
+    assert outline(decide(record, quoted(raydium=DOWN))) == "Rest open 0"  # meteora gives 148
+    assert outline(decide(record, quoted(raydium=TOO_MUCH))) == "Proceed triggered 0"
+    rising = a_record(OPEN.status, an_order(order_type="takeProfit", trigger_price=Decimal(148)))
+    assert outline(decide(rising, quoted(raydium=DOWN))) == "Proceed triggered 0"
+
+
+def test_a_sniper_takes_the_first_quote() -> None:
+    record = a_record(OPEN.status, SNIPER)
+
+    assert outline(decide(record, quoted(NO_POOL, NO_POOL))) == "Rest open 0"
+    assert outline(decide(record, best("0.000001"))) == "Proceed triggered 0"
+
+
+def returned(times: int) -> OrderRecord:
+    """The record of a limit order that was triggered once more than it went back to `open`."""
+    record = a_record(ROUTING.status, LIMIT)
+    for attempt in range(2, times + 2):
+        record = advanced(advanced(record, OPEN.status), TRIGGERED.status)
+        record = advanced(record, ROUTING.status, attempt=attempt)
+    return record
+
+
+def test_an_order_goes_back_ten_times_and_is_then_counted() -> None:
+    assert outline(decide(returned(9), best("1"))) == "Rest open 10"
+    step = decide(returned(10), best("1"))
+
+    assert outline(step) == "Defer routing 11"
+    assert isinstance(step, steps.Defer)
+    assert (step.record.misses, step.after) == (1, (600, 600))
+    assert step.record.events == returned(10).events
+    for hours in (1, 24):  # it is quoted again, without an event
+        assert decide(step.record, steps.Claimed(False), hours * 3600) == steps.AskForQuotes(step.record)
+        assert outline(decide(step.record, best("1490"), hours * 3600)) == "Build building 11"
+    again = decide(step.record, best("1"))
+    assert isinstance(again, steps.Defer)
+    assert again.record.misses == 2
+    assert outline(decide(returned(10), quoted(DOWN, DOWN))) == "Defer routing 11 VENUE_UNAVAILABLE"
+
+
+@pytest.mark.parametrize(("left", "waits"), [(5000, 600), (600, 600), (90.5, 90.5), (-1, 0)])
+def test_an_order_that_misses_is_looked_at_again_when_it_expires(left: float, waits: float) -> None:
+    record = timed(returned(10), "gtd", left)
+
+    step = next_step(record, best("1"), START, Policy())
+
+    assert isinstance(step, steps.Defer)
+    assert step.after == (waits, waits)
+
+
+def test_attempts_count_from_the_last_rest() -> None:
+    record = returned(4)
+
+    step = decide(record, quoted(DOWN, DOWN))
+    assert isinstance(step, steps.Defer)
+    assert step.after == (0.5, 1.5)
+    third = advanced(after(advanced(after(record), ROUTING.status, attempt=6)), ROUTING.status, attempt=7)
+    assert outline(decide(third, quoted(DOWN, DOWN))).startswith("Rest open 7")
+    assert outline(decide(advanced(third, FAILED.status), steps.Claimed(False))).startswith("Close failed 7")
+
+
+def test_an_attempt_that_was_never_begun_is_not_the_next_ones_number() -> None:
+    """Else that one would count as failed, and its transaction as one that can't land."""
+    record = after(a_record(ROUTING.status, LIMIT))
+    too_old = decide(record, steps.Claimed(False), seconds=61)
+    assert outline(too_old) == "Rest open 2 VENUE_UNAVAILABLE ORDER_EXPIRED"
+    assert isinstance(too_old, steps.Rest)
+
+    for status, attempt in ((TRIGGERED.status, None), (ROUTING.status, 3), (BUILDING.status, None)):
+        record = advanced(record if status != TRIGGERED.status else too_old.record, status, attempt=attempt)
+    assert outline(decide(record, steps.Claimed(True))) == "AskForQuotes routing 3 VENUE_UNAVAILABLE ORDER_EXPIRED"
+    sent = decide(record, steps.Built(a_transaction(LIMIT, 3)))
+    assert isinstance(sent, steps.Send)
+    assert decide(sent.record, steps.Claimed(False)) == steps.LookUp()
+
+
+@pytest.mark.parametrize("status", [PENDING.status, OPEN.status, TRIGGERED.status])
+def test_a_resting_order_expires(status: OrderStatus) -> None:
+    record = timed(a_record(status, LIMIT), "gtd", 30)
+
+    for seconds, step in ((29.9, "AskForQuotes"), (30, "Close expired 0")):
+        decided = next_step(record, steps.Claimed(False), START + timedelta(seconds=seconds), Policy())
+        assert outline(decided).startswith(step)
+
+
+def test_a_fok_limit_does_not_rest() -> None:
+    record = timed(a_record(order=LIMIT), "fok")
+
+    assert outline(decide(record, steps.Claimed(False))) == FIRST
+    routed = timed(advanced(record, ROUTING.status, attempt=1), "fok")
+    assert outline(decide(routed, best("1487.437185"))) == "Close expired 1 SLIPPAGE_EXCEEDED"
 
 
 # --- attempts ---------------------------------------------------------------------------------------------------------
@@ -315,17 +492,22 @@ class Moment:
     @property
     def key(self) -> tuple[object, ...]:
         """Equal for moments that differ in numbers and texts only."""
-        return self.record.status, self.record.attempt, self.record.attempt_failed, self.learnt, self.now, self.truth
+        record = self.record
+        too_late = any(error.attempt > record.attempt for error in record.errors)
+        stands = record.status, record.tries, record.attempt_failed, len(record.openings), record.misses > 0
+        return *stands, rests(record.order), too_late, record.routed_at, self.learnt, self.now, self.truth
 
     def following(self, step: Step, record: OrderRecord) -> Iterator["Moment"]:
         """Whatever may come next: any true response of the venues, a crash, the end of a delay."""
         truth = InFlight() if isinstance(step, steps.Send) and not self.truth else self.truth
         truth = None if isinstance(step, steps.AskForQuotes) else truth
         states = (*MAY_LAND, *ENDED) if truth in MAY_LAND else (truth,) if truth else ()
+        if isinstance(step, steps.Proceed):
+            yield Moment(record, step.learnt, self.now, truth)
         for learnt in responses(step, record, states):
             yield Moment(record, learnt, self.now, getattr(learnt, "state", truth))
         for now in {self.now, OLD}:
-            if isinstance(step, steps.Defer):
+            if isinstance(step, steps.Defer | steps.Rest):
                 yield Moment(record, steps.Claimed(False), now, truth)
             for claim in (steps.Claimed(True), steps.GivenUp("died")):  # a crash before the release of a deferred order
                 yield Moment(self.record if isinstance(step, steps.Defer) else record, claim, now, truth)
@@ -335,7 +517,7 @@ def responses(step: Step, record: OrderRecord, states: Iterable[TransactionState
     undecided = steps.Undecided("no response")
     match step:
         case steps.AskForQuotes():
-            return quoted(), quoted(DOWN, DOWN), quoted(TOO_MUCH, TOO_MUCH)
+            return quoted(), quoted(DOWN, DOWN), quoted(TOO_MUCH, TOO_MUCH), best("1")
         case steps.Build():
             return steps.Built(a_transaction(record.order, record.attempt)), *map(steps.BuildFailed, (DOWN, TOO_MUCH))
         case steps.Send():
@@ -352,20 +534,25 @@ def responses(step: Step, record: OrderRecord, states: Iterable[TransactionState
 
 def test_in_every_life_at_most_one_transaction_may_land() -> None:
     """Enumerates what an order can meet: every response, crash and delay, at every step."""
-    todo, seen, taken = [Moment(PENDING, steps.Claimed(False))], {}, set()
+    todo = [Moment(record, steps.Claimed(False)) for record in (PENDING, a_record(order=LIMIT))]
+    policy, seen, taken = Policy(most_returns=1), {}, set()
     while todo:
         moment = todo.pop()
         if repr(moment.key) in seen:
             continue
         seen[repr(moment.key)] = moment
-        step = next_step(moment.record, moment.learnt, moment.now, Policy())
+        step = next_step(moment.record, moment.learnt, moment.now, policy)
         taken.add(type(step))
         record = moment.record if isinstance(step, steps.LookUp | steps.AwaitEnd | steps.Abandon) else step.record
         statuses = [event.status for event in record.events]
 
         assert [event.sequence for event in record.events] == list(range(1, len(statuses) + 1))
         assert all(following in TRANSITIONS[status] for status, following in pairwise(statuses))
-        assert record.attempt <= Policy.max_attempts
+        assert record.tries <= policy.max_attempts
+        assert record.attempt <= policy.max_attempts * (1 + policy.most_returns)
+        assert (OrderStatus.TRIGGERED in statuses) or not (rests(record.order) and OrderStatus.ROUTING in statuses)
+        if OrderStatus.SUBMITTED in statuses:
+            assert OrderStatus.OPEN not in statuses[statuses.index(OrderStatus.SUBMITTED) :]
         if moment.record.is_final:
             assert isinstance(step, steps.Close | steps.Defer)
             assert record == moment.record

@@ -8,9 +8,11 @@ from order_engine.domain.lifecycle import FINAL, TRANSITIONS, OrderStatus, check
 
 # Written out once more, so that a change of the table is a change of this test too.
 LEGAL = {
-    "pending": {"routing", "failed", "cancelled", "expired"},
-    "routing": {"routing", "building", "failed", "cancelled", "expired"},
-    "building": {"routing", "submitted", "failed", "cancelled", "expired"},
+    "pending": {"open", "routing", "failed", "cancelled", "expired"},
+    "open": {"triggered", "failed", "cancelled", "expired"},
+    "triggered": {"routing", "failed", "cancelled", "expired"},
+    "routing": {"routing", "building", "open", "failed", "cancelled", "expired"},
+    "building": {"routing", "submitted", "open", "failed", "cancelled", "expired"},
     "submitted": {"routing", "confirmed", "failed", "expired"},
     "confirmed": set(),
     "failed": set(),

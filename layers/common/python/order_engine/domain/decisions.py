@@ -4,7 +4,6 @@ Pure: `use_cases.execute` learns and acts, this module decides. A step with a `r
 is journaled and published, so a worker that takes over can read how far its predecessor may have come.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -28,9 +27,11 @@ from order_engine.domain.events import (
     Submitted,
 )
 from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.order_types import rests
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.refusals import TooLateToCancel
-from order_engine.domain.routing import QuoteResult, choose
+from order_engine.domain.resting import MISSES, may_return, rest_on, too_large, watch
+from order_engine.domain.routing import Results, choose
 from order_engine.domain.steps import (
     Abandon,
     Abandoned,
@@ -48,7 +49,9 @@ from order_engine.domain.steps import (
     LookedUp,
     LookUp,
     Policy,
+    Proceed,
     Quoted,
+    Rest,
     Send,
     SendFailed,
     Step,
@@ -87,6 +90,12 @@ def next_step(record: OrderRecord, learnt: Learnt, now: datetime, policy: Policy
         case GivenUp(reason=reason):
             fault = ExecutionError(reason)
             return Abandon(fault) if record.open_transaction else _retry_or_fail(record, fault, now, policy)
+        case Quoted(results=results) if record.status is OrderStatus.PENDING and (error := too_large(results)):
+            return _retry_or_fail(record, error, now, policy)
+        case Quoted() if record.status in (OrderStatus.PENDING, OrderStatus.OPEN):
+            return watch(record, learnt, now)
+        case Quoted() if record.status is OrderStatus.TRIGGERED:
+            return Proceed(_routing(record, record.attempt + 1, now, policy), learnt)
         case Quoted(results=results):
             return _route(record, results, now, policy)
         case Built(transaction=transaction) if _outlasts(transaction, record):
@@ -134,27 +143,43 @@ def cancelled(record: OrderRecord, now: datetime) -> OrderRecord:
 
 def _begin_attempt(record: OrderRecord, interrupted: bool, now: datetime, policy: Policy) -> Step:
     """Start the next attempt, or start the current one over where its worker crashed before submitting."""
-    attempt = record.attempt + 1 if record.attempt == 0 or record.attempt_failed else record.attempt
     if record.order.expires_at and now >= record.order.expires_at:
         return Close(_expired_now(record, OrderExpired("expiresAt has passed"), now))
-    if (attempt > 1 or interrupted) and (expired := _expired(record, now, policy)):
+    if record.status is OrderStatus.OPEN or (record.status is OrderStatus.PENDING and rests(record.order)):
+        return AskForQuotes(record)
+    if record.misses and record.status is OrderStatus.ROUTING and not record.attempt_failed:
+        return AskForQuotes(record)  # the attempt goes on: each further one would be another event
+    begun = record.tries > 0 and not record.attempt_failed
+    attempt = record.attempt if begun else record.attempt + 1
+    tries = attempt - record.attempt + record.tries
+    if (tries > 1 or interrupted) and (expired := _expired(record, now, policy)):
         return _retry_or_fail(record, expired, now, policy, attempt)
+    return AskForQuotes(_routing(record, attempt, now, policy))
+
+
+def _routing(record: OrderRecord, attempt: int, now: datetime, policy: Policy) -> OrderRecord:
+    """Return the record with the beginning of an attempt."""
     message = f"Comparing prices on {' and '.join(VenueName)}"
-    if attempt > 1:
-        message += f" (attempt {attempt} of {policy.max_attempts})"
-    if record.errors:
+    if (tries := attempt - record.attempt + record.tries) > 1:
+        message += f" (attempt {tries} of {policy.max_attempts})"
+    if record.errors and tries > 1:
         message += f" after: {record.errors[-1].error}"
-    return AskForQuotes(record.followed_by(RoutingStarted(**record.header(now, attempt), message=message)))
+    return record.followed_by(RoutingStarted(**record.header(now, attempt), message=message))
 
 
-def _route(
-    record: OrderRecord, results: Sequence[tuple[VenueName, QuoteResult]], now: datetime, policy: Policy
-) -> Build | Defer | Close:
-    """Choose the better venue. Without an acceptable quote the attempt has failed."""
+def _route(record: OrderRecord, results: Results, now: datetime, policy: Policy) -> Build | Rest | Defer | Close:
+    """Choose the better venue. Without an acceptable quote the attempt has failed, or a resting order rests on."""
     try:
         decision = choose(record.order, results)
     except ExecutionError as error:
-        return _retry_or_fail(record, error, now, policy)
+        if error.code not in MISSES or not may_return(record):
+            return _retry_or_fail(record, error, now, policy)
+        if len(record.openings) <= policy.most_returns:
+            return rest_on(record, results, error, now, record.attempt)
+        missed, seconds = replace(record, misses=record.misses + 1), policy.miss_retry_seconds
+        if record.order.expires_at:  # no watcher brings an order back sooner than its back-off is over
+            seconds = min(seconds, max((record.order.expires_at - now).total_seconds(), 0.0))
+        return Defer(missed, (seconds, seconds), f"miss {missed.misses}: {error}")
     event = BuildingStarted(
         **record.header(now),
         message=f"Creating the transaction: {decision.reason}",
@@ -168,7 +193,7 @@ def _route(
 
 def _settle(
     record: OrderRecord, state: TransactionState, fault: ExecutionError | None, now: datetime, policy: Policy
-) -> Abandon | Defer | Close:
+) -> Abandon | Defer | Rest | Close:
     """Draw the conclusion from a transaction that has ended. One that has not is abandoned: unknown is not failed."""
     fault = fault or TransactionTimeout("the transaction did not land in time")
     if isinstance(state, Ended):
@@ -176,7 +201,9 @@ def _settle(
     return Abandon(fault)
 
 
-def _conclude(record: OrderRecord, state: Ended, fault: ExecutionError, now: datetime, policy: Policy) -> Defer | Close:
+def _conclude(
+    record: OrderRecord, state: Ended, fault: ExecutionError, now: datetime, policy: Policy
+) -> Defer | Rest | Close:
     """Turn the end of the transaction into the end of the attempt; `fault` is why it was dropped, if it was."""
     match state:
         case Landed(amount_out=amount_out, executed_price=price):
@@ -205,17 +232,21 @@ def _conclude(record: OrderRecord, state: Ended, fault: ExecutionError, now: dat
 
 def _retry_or_fail(
     record: OrderRecord, error: ExecutionError, now: datetime, policy: Policy, attempt: int | None = None
-) -> Defer | Close:
-    """Record the failed attempt. Defer the order for another one if that can help and one is left, else fail it."""
+) -> Defer | Rest | Close:
+    """Record the failed attempt. Defer the order for another one if that can help and one is left, else let it rest on
+    if it can, or fail it."""
     number = record.attempt if attempt is None else attempt
+    tries = number - record.attempt + record.tries
     failure = AttemptError(attempt=number, code=error.code, error=str(error), timestamp=now)
     record = replace(record, errors=(*record.errors, failure))
     if record.order.time_in_force == "fok" and error.code not in _OURS:
         return Close(_expired_now(record, error, now))
-    if error.transient and number < policy.max_attempts:
-        seconds = policy.retry_base_seconds * 2 ** (number - 1)
+    if error.transient and tries < policy.max_attempts:
+        seconds = policy.retry_base_seconds * 2 ** (tries - 1)
         least, most = (min(share * seconds, policy.retry_max_seconds) for share in (0.5, 1.5))
         return Defer(record, (least, most), f"attempt {number} failed: {error}")
+    if error.code not in _OURS and may_return(record) and len(record.openings) <= policy.most_returns:
+        return rest_on(record, (), error, now, number)
     event = Failed(
         **record.header(now, number),
         message=f"The order failed: {error}",
@@ -256,7 +287,11 @@ def _expired(record: OrderRecord, now: datetime, policy: Policy) -> OrderExpired
     Asked after a fault (a retry, a crashed worker): the order is then executed only while the price is near the one
     its client saw. An order that merely waited in the queue never expires.
     """
-    if record.routed_at is None or (age := now - record.routed_at) <= timedelta(seconds=policy.max_age_seconds):
+    if (
+        record.misses
+        or record.routed_at is None
+        or (age := now - record.routed_at) <= timedelta(seconds=policy.max_age_seconds)
+    ):
         return None
     allowed = f"{policy.max_age_seconds:g} s are allowed after a fault"
     return OrderExpired(f"execution began {age.total_seconds():.0f} s ago, and {allowed}")

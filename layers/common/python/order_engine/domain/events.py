@@ -52,6 +52,22 @@ class Accepted(_Event):
     status: Literal[OrderStatus.PENDING] = OrderStatus.PENDING
 
 
+class Opened(_Event):
+    """The order rests: it waits until the market price has come to `reference_price`, and its own quote to what it asks
+    for. Not only the first time: also when the market did not give any more what the order was triggered for."""
+
+    status: Literal[OrderStatus.OPEN] = OrderStatus.OPEN
+    reference_price: Amount
+
+
+class Triggered(_Event):
+    """The condition of a resting order is true: `price` is what its best quote nets, in tokenOut for one tokenIn."""
+
+    status: Literal[OrderStatus.TRIGGERED] = OrderStatus.TRIGGERED
+    venue: VenueName
+    price: Amount
+
+
 class RoutingStarted(_Event):
     """An attempt began: the venues are asked for quotes."""
 
@@ -111,7 +127,18 @@ class Expired(_Event):
     attempts: tuple[AttemptError, ...]
 
 
-StatusEvent = Accepted | RoutingStarted | BuildingStarted | Submitted | Confirmed | Failed | Cancelled | Expired
+StatusEvent = (
+    Accepted
+    | Opened
+    | Triggered
+    | RoutingStarted
+    | BuildingStarted
+    | Submitted
+    | Confirmed
+    | Failed
+    | Cancelled
+    | Expired
+)
 
 _ADAPTER: TypeAdapter[StatusEvent] = TypeAdapter(Annotated[StatusEvent, Field(discriminator="status")])
 

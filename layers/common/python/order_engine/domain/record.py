@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Self
 
 from order_engine.domain.errors import IllegalTransition
-from order_engine.domain.events import Accepted, AttemptError, Header, RoutingStarted, StatusEvent
+from order_engine.domain.events import Accepted, AttemptError, Header, Opened, RoutingStarted, StatusEvent
 from order_engine.domain.lifecycle import FINAL, OrderStatus, check_transition
 from order_engine.domain.order import Order
 from order_engine.domain.subscriber import Subscriber
@@ -19,7 +19,9 @@ class OrderRecord:
     `transaction` is the one that was submitted last, `errors` are the failed attempts, `subscribers` those of page 0
     when the record was read or last written. `crowded`: there are subscribers on further pages. `behind`: a subscriber
     may lack an event, because it could be neither reached nor taken back, or because nobody has posted it yet.
-    `taken_up`: a worker has claimed the order before. `closed`: nothing is owed for it any more.
+    `misses`: how often a resting order, once triggered, found the market too bad since it stopped going back to `open`.
+    `taken_up`: a worker has claimed the order before. `held`: one has it at this moment, or died with it.
+    `closed`: nothing is owed for it any more.
 
     Not stored: `requested`, for whom `notify` was invoked during this delivery, by connection and generation; `served`,
     who was posted the final event during this delivery.
@@ -32,7 +34,9 @@ class OrderRecord:
     subscribers: tuple[Subscriber, ...] = ()
     crowded: bool = False
     behind: bool = False
+    misses: int = 0
     taken_up: bool = field(default=False, compare=False)
+    held: bool = field(default=False, compare=False)
     closed: bool = field(default=False, compare=False)
     requested: frozenset[tuple[str, int]] = frozenset()
     served: tuple[Subscriber, ...] = ()
@@ -87,9 +91,21 @@ class OrderRecord:
         return self.transaction
 
     @property
+    def openings(self) -> tuple[Opened, ...]:
+        """The events with which the order came to rest."""
+        return tuple(event for event in self.events if isinstance(event, Opened))
+
+    @property
+    def tries(self) -> int:
+        """How many attempts there were since the order rested last, or since it was accepted."""
+        return self.attempt - (self.openings[-1].attempt if self.openings else 0)
+
+    @property
     def routed_at(self) -> datetime | None:
-        """When the first attempt began; the order's age counts from then."""
-        return next((event.timestamp for event in self.events if isinstance(event, RoutingStarted)), None)
+        """When the first of these attempts began; the order's age counts from then."""
+        rested = self.openings[-1].sequence if self.openings else 0
+        began = (event for event in self.events[rested:] if isinstance(event, RoutingStarted))
+        return next((event.timestamp for event in began), None)
 
     def subscriber(self, connection_id: str) -> Subscriber | None:
         """Return the subscriber of this connection, if it is on page 0."""

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from order_engine.domain.amounts import EXACT, base_unit, floor_to_unit, to_wire
-from order_engine.domain.errors import AmountTooSmall, ExecutionError, PriceImpactTooHigh, SlippageExceeded
+from order_engine.domain.amounts import base_unit, to_wire
+from order_engine.domain.errors import AmountTooSmall, ExecutionError, PriceImpactTooHigh
 from order_engine.domain.order import Order
+from order_engine.domain.order_types import type_of
 from order_engine.domain.swaps import Quote, Rejection, VenueName
 from order_engine.domain.tokens import TOKENS
 
@@ -23,29 +24,41 @@ class RoutingDecision:
 
 
 QuoteResult = Quote | ExecutionError
+Results = Sequence[tuple[VenueName, QuoteResult]]
 
 
-def choose(order: Order, results: Sequence[tuple[VenueName, QuoteResult]]) -> RoutingDecision:
-    """Choose the quote that gives the user most, after fee and impact; of equal ones the venue that was asked first.
+def best_of(order: Order, results: Results) -> Quote:
+    """Return the quote that gives the user most, after fee and impact; of equal ones the venue that was asked first.
 
     A venue that failed is rejected, and so is one whose quote gives less than a base unit or moves the price by more
-    than maxPriceImpactBps. Raises SlippageExceeded if the best quote is below the client's minAmountOut. Without any
-    acceptable quote it raises the venues' error: a transient one if there is one, because another attempt can help.
+    than maxPriceImpactBps. Without any acceptable quote it raises the venues' error: a transient one if there is one,
+    because another attempt can help.
     """
-    checked = [(venue, _acceptable(order, result)) for venue, result in results]
-    quotes = tuple(result for _, result in checked if isinstance(result, Quote))
-    failures = [(venue, result) for venue, result in checked if isinstance(result, ExecutionError)]
+    quotes, failures = acceptable(order, results)
     if not quotes:
         worst = next((error for _, error in failures if error.transient), failures[0][1])
         raise type(worst)("; ".join(dict.fromkeys(str(error) for _, error in failures))) from worst
-    best = max(quotes, key=lambda quote: quote.amount_out)
+    return max(quotes, key=lambda quote: quote.amount_out)
+
+
+def choose(order: Order, results: Results) -> RoutingDecision:
+    """Choose the best quote. Raises what `best_of` does, and SlippageExceeded if it can't hold the order's floor."""
+    best = best_of(order, results)
+    quotes, failures = acceptable(order, results)
     return RoutingDecision(
         best=best,
         quotes=quotes,
         rejected=tuple(Rejection(venue=venue, code=error.code, error=str(error)) for venue, error in failures),
-        min_amount_out=_min_amount_out(order, best),
+        min_amount_out=type_of(order).floor(order, best),
         reason=_reason(order, best, quotes, failures),
     )
+
+
+def acceptable(order: Order, results: Results) -> tuple[tuple[Quote, ...], list[tuple[VenueName, ExecutionError]]]:
+    """Return the acceptable quotes, and the venues without one."""
+    checked = [(venue, _acceptable(order, result)) for venue, result in results]
+    quotes = tuple(result for _, result in checked if isinstance(result, Quote))
+    return quotes, [(venue, result) for venue, result in checked if isinstance(result, ExecutionError)]
 
 
 def _acceptable(order: Order, result: QuoteResult) -> QuoteResult:
@@ -60,22 +73,6 @@ def _acceptable(order: Order, result: QuoteResult) -> QuoteResult:
             f"{order.max_price_impact_bps} allows"
         )
     return result
-
-
-def _min_amount_out(order: Order, best: Quote) -> Decimal:
-    """Return the floor for the swap: slippageBps below the quote, rounded down, but one base unit at least; or the
-    client's own floor if that is higher."""
-    decimals = TOKENS[order.token_out].decimals
-    share = EXACT.divide(Decimal(10_000 - order.slippage_bps), Decimal(10_000))
-    floor = max(floor_to_unit(EXACT.multiply(best.amount_out, share), decimals), base_unit(decimals))
-    if order.min_amount_out is None:
-        return floor
-    if best.amount_out < order.min_amount_out:
-        raise SlippageExceeded(
-            f"the best quote, {to_wire(best.amount_out)} {order.token_out} on {best.venue}, "
-            f"is below minAmountOut {to_wire(order.min_amount_out)}"
-        )
-    return max(floor, order.min_amount_out)
 
 
 def _reason(

@@ -20,6 +20,8 @@ class Policy:
     history_retry_seconds: float = 5.0  # doubles while PostgreSQL stays unavailable, up to:
     history_retry_max_seconds: float = 40.0
     max_age_seconds: float = 60.0  # of an order that met a fault; see `_expired`
+    most_returns: int = 10  # of a triggered order to `open`; then it is quoted again, without an event, after:
+    miss_retry_seconds: float = 600.0
 
 
 # --- what a worker learns ---------------------------------------------------------------------------------------------
@@ -128,6 +130,22 @@ class AskForQuotes:
 
 
 @dataclass(frozen=True)
+class Proceed:
+    """Nothing but to decide again on what was learnt: the record has moved on."""
+
+    record: OrderRecord
+    learnt: Quoted
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Release the order until the watcher of the market brings it back; `reason` is why it rests on."""
+
+    record: OrderRecord
+    reason: str
+
+
+@dataclass(frozen=True)
 class Build:
     """Have the transaction built at the chosen venue."""
 
@@ -177,4 +195,4 @@ class Close:
     record: OrderRecord
 
 
-Step = AskForQuotes | Build | Send | AwaitEnd | LookUp | Abandon | Defer | Close
+Step = AskForQuotes | Proceed | Rest | Build | Send | AwaitEnd | LookUp | Abandon | Defer | Close
