@@ -18,6 +18,7 @@ from tests.support.local_aws import LocalGateway, OneAtATime, create_table
 JOURNAL, CLIENT_ORDER_IDS = "journal", "client-order-ids"
 CONNECTIONS, SUBSCRIBER_PAGES = "connections", "subscriber-pages"
 CHAIN = "chain"
+WATCH = "watch"
 API_KEYS = "api-keys"
 
 
@@ -47,6 +48,7 @@ def dynamodb(aws: None) -> Any:
     create_table(dynamodb, CONNECTIONS, "ConnectionsTable")
     create_table(dynamodb, SUBSCRIBER_PAGES, "SubscriberPagesTable")
     create_table(dynamodb, CHAIN, "ChainTable")
+    create_table(dynamodb, WATCH, "WatchTable")
     create_table(dynamodb, API_KEYS, "ApiKeysTable")
     return OneAtATime(dynamodb)
 

@@ -6,6 +6,7 @@ events/*.json are the envelopes, as `sam local` gets them too. What an order liv
 import base64
 import io
 import json
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,17 @@ from order_engine.domain.record import OrderRecord
 from order_engine.entrypoints.handler import Handler
 from order_engine.observability import logger
 from order_engine.settings import Settings
+from order_engine.use_cases import watch
 
 from functions.dead_letters import app as dead_letters
+from functions.launch import app as launch
 from functions.notify import app as notify
 from functions.orders import app as orders
 from functions.route_execute import app as route_execute
 from functions.submit import app as submit
+from functions.watch_market import app as watch_market
 from functions.ws_connect import app as ws_connect
-from tests.integration.conftest import API_KEYS, CHAIN, CLIENT_ORDER_IDS, CONNECTIONS, JOURNAL, SUBSCRIBER_PAGES
+from tests.integration.conftest import API_KEYS, CHAIN, CLIENT_ORDER_IDS, CONNECTIONS, JOURNAL, SUBSCRIBER_PAGES, WATCH
 from tests.support.builders import LambdaContext, an_order, http_event, sqs_event
 from tests.support.database import Connections, Database, events_of, row_of
 from tests.support.local_aws import LocalGateway
@@ -55,6 +59,7 @@ class Deployment:
             "CONNECTIONS_TABLE": CONNECTIONS,
             "SUBSCRIBER_PAGES_TABLE": SUBSCRIBER_PAGES,
             "CHAIN_TABLE": CHAIN,
+            "WATCH_TABLE": WATCH,
             "ORDERS_QUEUE_URL": self.queue_url,
             "NOTIFY_FUNCTION": "notify",
             "ACCESS": "open",
@@ -66,10 +71,12 @@ class Deployment:
         self.parts = Bootstrap(Settings(self.environment))
         self.parts.connect_to_database = connections
 
-    def invoke(self, function: Handler[Any], event: dict[str, Any] | str) -> dict[str, Any]:
+    def invoke(
+        self, function: Handler[Any], event: dict[str, Any] | str, context: LambdaContext | None = None
+    ) -> dict[str, Any]:
         """Invokes a function with an event, or with the one of that name in events/; a JSON body is read."""
         event = event if isinstance(event, dict) else event_in(event)
-        response = function.on(self.parts)(event, LambdaContext())
+        response = function.on(self.parts)(event, context or LambdaContext())
         return {**response, "body": json.loads(response["body"])} if "body" in response else response
 
     def journaled(self, *order_ids: UUID) -> None:
@@ -261,6 +268,63 @@ def test_an_order_that_kept_killing_its_workers_ends_as_failed(deployment: Deplo
 
     assert deployment.read(order_id).status == "failed"
     assert row_of(database, deployment.read(order_id))["failure_code"] == "INTERNAL_ERROR"
+
+
+# --- launch and watch_market ------------------------------------------------------------------------------------------
+
+
+class FewSeconds(LambdaContext):
+    """The context of an invocation whose time is nearly over, but for a moment."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._ends_at = time.monotonic() + seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        """See `LambdaContext`."""
+        return int((self._ends_at - time.monotonic()) * 1000)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [{"token": "SOL"}, {"token": "nova"}, {"token": None}, {"token": ["NOVA"]}, {}],
+    ids=lambda event: "".join(map(str, event.values())),
+)
+def test_only_a_token_that_launches_is_launched(deployment: Deployment, event: dict[str, Any]) -> None:
+    refused = deployment.invoke(launch.handler, event)
+
+    assert refused == {"errors": [{"field": "token", "message": "must be one of NOVA, ORBIT"}]}
+
+
+def test_a_sniper_waits_for_a_launch_and_is_brought_back_by_the_watch(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_EVERY", timedelta())
+
+    def watched() -> dict[str, Any]:
+        return deployment.invoke(watch_market.handler, "watch_market", FewSeconds(watch.LOOK + 0.8))
+
+    body = '{"tokenIn":"SOL","tokenOut":"NOVA","amountIn":"0.1","orderType":"sniper"}'
+    order_id = UUID(deployment.invoke(submit.handler, http_event(body))["body"]["orderId"])
+    (message,) = deployment.messages()
+    assert deployment.invoke(route_execute.handler, sqs_event(message)) == {"batchItemFailures": []}
+    assert [event.status for event in deployment.read(order_id).events] == ["pending", "open"]
+    assert watched()["looks"] > 0
+    assert deployment.messages() == []
+
+    launched = deployment.invoke(launch.handler, "launch")
+    assert launched == deployment.invoke(launch.handler, "launch")  # the first moment holds
+    assert set(launched) == {"token", "opensAt"}
+    assert watched()["looks"] > 0
+    assert deployment.messages() == [message]  # once, however often it looked
+    deployment.invoke(route_execute.handler, sqs_event(message))
+
+    life = ["pending", "open", "triggered", "routing", "building", "submitted", "confirmed"]
+    assert [event.status for event in deployment.read(order_id).events] == life
+
+
+def test_a_watch_without_time_looks_at_nothing(deployment: Deployment) -> None:
+    assert deployment.invoke(watch_market.handler, "watch_market", LambdaContext(remaining_ms=20_000)) == {"looks": 0}
 
 
 # --- ws_connect and notify --------------------------------------------------------------------------------------------

@@ -13,11 +13,12 @@ from order_engine.adapters.history import PostgresHistory
 from order_engine.domain.errors import FailureCode, HistoryUnavailable
 from order_engine.domain.events import AttemptError
 from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.order import Order
 from order_engine.domain.record import OrderRecord
 
 from local.postgres import EmbeddedPostgres
 from tests.doubles import services as double
-from tests.support.builders import START, a_record, advanced, an_order
+from tests.support.builders import START, a_limit, a_record, advanced, an_order
 from tests.support.database import Connections, Database, events_of, row_of, rows_of
 
 
@@ -43,6 +44,10 @@ def failed_after_submitting() -> OrderRecord:
     return advanced(submitted, OrderStatus.FAILED, START, code=error.code, error=error.error, attempts=(error,))
 
 
+def a_stop(trigger: str) -> Order:
+    return an_order(order_type="stop", trigger_price=Decimal(trigger))
+
+
 NOTHING_PAID: dict[str, Any] = dict.fromkeys(("tx_hash", "executed_price", "amount_out", "fee"))
 NOTHING_ROUTED: dict[str, Any] = {**NOTHING_PAID, "venue": None, "quotes": None}
 TOO_MUCH = {"status": "failed", "failure_code": "INSUFFICIENT_LIQUIDITY", "failure_reason": "too much"}
@@ -51,6 +56,31 @@ TOO_MUCH = {"status": "failed", "failure_code": "INSUFFICIENT_LIQUIDITY", "failu
 @pytest.mark.parametrize(
     ("record", "columns"),
     [
+        (
+            a_record(OrderStatus.CONFIRMED, a_limit("148.000000000000000001", expires_at=START)),
+            {
+                "order_type": "limit",
+                "limit_price": Decimal("148.000000000000000001"),
+                "trigger_price": None,
+                "expires_at": START,
+                "time_in_force": "gtc",
+                "attempts": 1,
+            },
+        ),
+        (
+            advanced(a_record(OrderStatus.OPEN, a_stop("999999999999.000000000000000001")), OrderStatus.CANCELLED),
+            {
+                "order_type": "stop",
+                "limit_price": None,
+                "trigger_price": Decimal("999999999999.000000000000000001"),
+                "status": "cancelled",
+                "attempts": 0,
+            },
+        ),
+        (
+            advanced(a_record(OrderStatus.OPEN, an_order(order_type="sniper")), OrderStatus.EXPIRED),
+            {"order_type": "sniper", "limit_price": None, "trigger_price": None, "failure_code": "ORDER_EXPIRED"},
+        ),
         (
             confirmed(client_order_id="mine", owner="acme", min_amount_out=Decimal(1400), max_price_impact_bps=250),
             {
@@ -97,6 +127,7 @@ TOO_MUCH = {"status": "failed", "failure_code": "INSUFFICIENT_LIQUIDITY", "failu
         ),
     ],
     ids=[
+        *("limit", "stop", "sniper"),
         "confirmed",
         "failed while routing",
         "failed after submitting",
@@ -158,12 +189,19 @@ def test_many_workers_recording_one_order_at_once_write_it_once(postgres: Embedd
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("status", "pending"), ("amount_in", 0), ("tx_hash", None), ("failure_code", "INTERNAL_ERROR")],
+    [
+        ("status", "pending"),
+        ("amount_in", 0),
+        ("tx_hash", None),
+        ("failure_code", "INTERNAL_ERROR"),
+        ("limit_price", 0),
+        ("trigger_price", -1),
+    ],
 )
 def test_the_database_itself_refuses_an_impossible_outcome(
     history: PostgresHistory, database: Database, column: str, value: object
 ) -> None:
-    record = confirmed()
+    record = confirmed(order_type="limit", limit_price=Decimal(148))
     history.record(record)
     update = psycopg.sql.SQL("UPDATE orders SET {} = %s WHERE order_id = %s").format(psycopg.sql.Identifier(column))
 

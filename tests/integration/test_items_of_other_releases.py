@@ -20,7 +20,7 @@ from order_engine.use_cases.audience import Audience
 
 from tests.doubles.timeline import Timeline
 from tests.integration.conftest import CLIENT_ORDER_IDS, CONNECTIONS, JOURNAL, SUBSCRIBER_PAGES
-from tests.support.builders import START, a_subscriber, advanced, an_order
+from tests.support.builders import START, a_limit, a_subscriber, advanced, an_order
 
 ORDER_ID = UUID("5a3b0000-0000-5000-8000-000000000001")  # made from the clientOrderId, as it was then
 LEASE = timedelta(seconds=25)
@@ -105,6 +105,8 @@ def test_an_order_of_an_earlier_release_is_read(journal: DynamoJournal) -> None:
 
     assert record.order.amount_in == Decimal(10)
     assert record.order.max_price_impact_bps == 1000
+    assert (record.order.limit_price, record.order.trigger_price, record.order.expires_at) == (None, None, None)
+    assert (record.misses, record.tries, record.openings) == (0, 1, ())
     assert [event.status for event in record.events] == ["pending", "routing", "building", "submitted"]
     assert record.transaction
     assert (record.transaction.request_id, record.transaction.signed, record.transaction.valid_until) == ("", "", None)
@@ -122,6 +124,36 @@ def test_an_earlier_release_reads_an_owners_order(journal: DynamoJournal, dynamo
     assert "owner" not in json.loads(item["order"]["S"])
     assert journal.read(record.order.order_id).order.owner == "acme"
     assert journal.read(ORDER_ID).order.owner == "public"
+
+
+def test_an_order_that_does_not_rest_has_nothing_that_an_earlier_release_does_not_know(
+    journal: DynamoJournal, dynamodb: Any
+) -> None:
+    order = an_order(order_id=uuid4())
+
+    claim = journal.claim(journal.create(OrderRecord.accepted(order), "as asked").order.order_id)
+    journal.release(journal.append(claim, advanced(claim.record, OrderStatus.ROUTING, attempt=1)))
+
+    item = dynamodb.get_item(TableName=JOURNAL, Key={"orderId": {"S": str(order.order_id)}})["Item"]
+    assert {"misses", "watch", "watchPrice"} & set(item) == set()
+    assert {"limitPrice", "triggerPrice"} & set(json.loads(item["order"]["S"])) == set()
+
+
+def test_an_order_at_rest_is_in_the_index_by_its_side_and_price(journal: DynamoJournal, dynamodb: Any) -> None:
+    order = a_limit(order_id=uuid4())
+    key = {"orderId": {"S": str(order.order_id)}}
+
+    def indexed() -> dict[str, Any]:
+        item = dynamodb.get_item(TableName=JOURNAL, Key=key)["Item"]
+        return {name: item[name] for name in ("watch", "watchPrice") if name in item}
+
+    claim = journal.claim(journal.create(OrderRecord.accepted(order), "as asked").order.order_id)
+    assert indexed() == {}
+    price = Decimal("0.000000123456789012345678")
+    claim = journal.append(claim, advanced(claim.record, OrderStatus.OPEN, reference_price=price))
+    assert indexed() == {"watch": {"S": "SOL/USDC#rise"}, "watchPrice": {"N": "0.000000123456789012345678"}}
+    claim = journal.append(claim, advanced(claim.record, OrderStatus.TRIGGERED))
+    assert indexed() == {}
 
 
 def test_an_order_of_an_earlier_release_is_taken_over(journal: DynamoJournal, clock: Timeline) -> None:

@@ -24,7 +24,7 @@ from local.postgres import EmbeddedPostgres
 from tests.support.builders import LambdaContext, a_record
 from tests.support.database import Connections, Database
 
-VERSIONS = ["0001_orders", "0002_max_price_impact", "0003_owner", "0004_more_ends"]
+VERSIONS = ["0001_orders", "0002_max_price_impact", "0003_owner", "0004_more_ends", "0005_resting_orders"]
 NOWHERE = "postgresql://nobody@127.0.0.1:9/nowhere"
 
 
@@ -75,8 +75,10 @@ def test_rows_of_the_release_before_a_ceiling_have_the_default_one(
         assert migrations.apply(empty) == VERSIONS[1:]
 
         connection.execute(insert)
-        rows = connection.execute("SELECT max_price_impact_bps, owner FROM orders").fetchall()
-    assert rows == [(1000, "public")] * 2
+        rows = connection.execute(
+            "SELECT max_price_impact_bps, owner, limit_price, trigger_price FROM orders"
+        ).fetchall()
+    assert rows == [(1000, "public", None, None)] * 2
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(empty: str) -> None:
@@ -174,7 +176,7 @@ def test_a_deploy_applies_the_migrations_and_says_so(
 
     assert (response["Status"], response["Reason"]) == (
         "SUCCESS",
-        "applied: 0001_orders, 0002_max_price_impact, 0003_owner, 0004_more_ends",
+        "applied: 0001_orders, 0002_max_price_impact, 0003_owner, 0004_more_ends, 0005_resting_orders",
     )
     assert response["Data"] == {"WorkerUser": "order_worker"}
     assert cloudformation.content_types == [""]

@@ -5,11 +5,11 @@ so a caller must be able to repeat it. Every call has a limit (`order_engine.lim
 starting when the limit exceeds what is left of the invocation.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from order_engine.domain.access import StoredKey, StreamSecrets
@@ -20,6 +20,8 @@ from order_engine.domain.subscriber import Connection, Subscriber
 from order_engine.domain.swaps import Ended, InFlight, Quote, Transaction, TransactionState, VenueName
 
 Clock = Callable[[], datetime]  # aware, UTC
+Pair = tuple[str, str]  # symbols: tokenIn, tokenOut
+Cursor = Mapping[str, Any] | None  # opaque
 
 # How long a clientOrderId is taken, from the acceptance of its order.
 KEY_LIFETIME = timedelta(days=30)
@@ -39,6 +41,10 @@ class Venue(Protocol):
     def quote(self, order: Order, request_id: str) -> Quote:
         """Return what the order would give now. Raises an ExecutionError."""
 
+    def spot(self, token_in: str, token_out: str) -> Decimal:
+        """Return units of tokenOut for one tokenIn, as a very small order would net it now: after the venue's fee,
+        without price impact. Raises an ExecutionError."""
+
     def build(self, order: Order, quote: Quote, min_amount_out: Decimal, request_id: str) -> Transaction:
         """Return the signed transaction without sending it: it is journaled first. Raises an ExecutionError."""
 
@@ -55,6 +61,13 @@ class Venue(Protocol):
 
         InFlight is an ordinary result until the transaction's validity has passed, on Solana for 60 to 90 s. The caller
         asks again later; only Dropped allows it to build another transaction."""
+
+
+class Launchpad(Protocol):
+    """Where tokens are launched: a mock market's matter."""
+
+    def launch(self, symbol: str, at: datetime) -> datetime:
+        """Open the pools of a token at a moment. Return when they open, which is the first moment that was said."""
 
 
 @dataclass(frozen=True)
@@ -204,11 +217,61 @@ class NotifyRequests(Protocol):
         """Have `notify` invoked for the subscriber, soon and at least once."""
 
 
+@dataclass(frozen=True)
+class Side:
+    """Resting orders that come due together: of a pair, as its price rises or as it falls."""
+
+    pair: Pair
+    rises: bool
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What is to be watched. `runner` is who watches; `sides` were noted last at these moments."""
+
+    runner: str
+    sides: dict[Side, datetime]
+
+
+class Watchlist(Protocol):
+    """The resting orders: an index by price, which the journal keeps with its own writes, and beside it what a watcher
+    needs to know where to look. A lookup in the index may miss what was written in the last second, and show what is no
+    more."""
+
+    def note(self, order: Order) -> None:
+        """See to it that the order is found: its side is watched, and its expiry known."""
+
+    def take_over(self, runner: str) -> None:
+        """Make this runner the one who watches; whoever was it before finds out by `read`."""
+
+    def read(self) -> Watched:
+        """Return what is to be watched (consistent read)."""
+
+    def forget(self, side: Side, noted_at: datetime) -> None:
+        """Watch a side no more, unless it was noted since."""
+
+    def due(self, side: Side, price: Decimal, most: int, after: Cursor) -> tuple[list[UUID], Cursor]:
+        """Return orders of a side that are due at a market price, those first that were due at a worse one: at most so
+        many, and where to go on, None at the end. What is not due is not read."""
+
+    def is_empty(self, side: Side) -> bool:
+        """Return whether no order rests on a side."""
+
+    def expiring(self, now: datetime, most: int) -> list[tuple[UUID, str]]:
+        """Return orders whose time is over, at most so many, each with the name of its entry for `swept`."""
+
+    def swept(self, entry: str) -> None:
+        """Forget that an order's time is over: its message was sent."""
+
+
 class OrderQueue(Protocol):
     """The queue between submit and the workers."""
 
     def send(self, order_id: UUID, delay_seconds: int = 0) -> None:
         """Put the order before a worker, after the delay (0 to 900 s) at the earliest."""
+
+    def waiting(self) -> int:
+        """Return about how many messages wait for a worker."""
 
 
 class History(Protocol):

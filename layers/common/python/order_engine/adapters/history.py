@@ -22,11 +22,12 @@ _LONGEST_PAUSE_SECONDS = 15.0
 _INSERT_ORDER = """
 INSERT INTO orders (order_id, owner, client_order_id, order_type, token_in, token_out, amount_in, slippage_bps,
                     max_price_impact_bps, min_amount_out, status, venue, tx_hash, executed_price, amount_out, fee,
-                    attempts, failure_code, failure_reason, quotes, time_in_force, expires_at, created_at, completed_at)
+                    attempts, failure_code, failure_reason, quotes, time_in_force, expires_at, limit_price,
+                    trigger_price, created_at, completed_at)
 VALUES (%(order_id)s, %(owner)s, %(client_order_id)s, %(order_type)s, %(token_in)s, %(token_out)s, %(amount_in)s,
         %(slippage_bps)s, %(max_price_impact_bps)s, %(min_amount_out)s, %(status)s, %(venue)s, %(tx_hash)s,
         %(executed_price)s, %(amount_out)s, %(fee)s, %(attempts)s, %(failure_code)s, %(failure_reason)s, %(quotes)s,
-        %(time_in_force)s, %(expires_at)s, %(created_at)s, %(completed_at)s)
+        %(time_in_force)s, %(expires_at)s, %(limit_price)s, %(trigger_price)s, %(created_at)s, %(completed_at)s)
 ON CONFLICT (order_id) DO NOTHING
 """
 

@@ -21,6 +21,12 @@ class SqsOrderQueue:
                 QueueUrl=self._queue_url, MessageBody=json.dumps({"orderId": str(order_id)}), DelaySeconds=delay_seconds
             )
 
+    def waiting(self) -> int:
+        name = "ApproximateNumberOfMessages"
+        with service_errors("order queue", QUEUE):
+            response = self._sqs.get_queue_attributes(QueueUrl=self._queue_url, AttributeNames=[name])
+        return int(response["Attributes"][name])
+
 
 def order_id_of(body: str) -> UUID:
     """Return the order of a message. Raises ValueError for a body that `send` did not write."""

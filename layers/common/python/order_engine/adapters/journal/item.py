@@ -2,9 +2,11 @@
 subscribers has in common with it.
 
 Attributes: orderId (key), owner, sequence, status, attempt, order / events / transaction / errors (JSON, the wire
-form), behind, subscribers (page 0: a map by connection ID), crowded (there are further pages), fingerprint, leaseOwner
-and leaseUntil, takenFrom (who held the lease before, or NOBODY), releasedBy (who gave it back last), notBefore, closed,
-and expiresAt (epoch seconds, once closed). leaseUntil and notBefore are epoch milliseconds. That subscribers stand in
+form), misses, behind, subscribers (page 0: a map by connection ID), crowded (there are further pages), fingerprint,
+leaseOwner and leaseUntil, takenFrom (who held the lease before, or NOBODY), releasedBy (who gave it back last),
+notBefore, closed, and expiresAt (epoch seconds, once closed). While the order rests, also watch (its side, the key of
+the index ByPrice) and watchPrice (the market price from which on it is due, the index's order): `open` writes them, and
+any further event takes them away. leaseUntil and notBefore are epoch milliseconds. That subscribers stand in
 their order's item is what makes each handover and each append see the other.
 
 An item that an earlier release wrote lacks some of these, one of a later release has more: both are read.
@@ -15,11 +17,13 @@ from typing import Any
 from uuid import UUID
 
 from order_engine.domain.access import PUBLIC
-from order_engine.domain.events import AttemptError, parse_event
+from order_engine.domain.events import AttemptError, Opened, parse_event
 from order_engine.domain.order import Order
+from order_engine.domain.order_types import type_of
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.subscriber import Subscriber
 from order_engine.domain.swaps import Transaction
+from order_engine.ports import Side
 
 # In `takenFrom`: the lease was free.
 NOBODY = {"S": "nobody"}
@@ -64,6 +68,30 @@ def status_attributes(record: OrderRecord) -> dict[str, Any]:
     return standing
 
 
+def index_attributes(record: OrderRecord) -> dict[str, Any]:
+    """Return the attributes by which a resting order is found; none for one that does not rest."""
+    if not isinstance(record.last, Opened):
+        return {}
+    return {"watch": {"S": side_name(side_of(record.order))}, "watchPrice": {"N": f"{record.last.reference_price:f}"}}
+
+
+def side_of(order: Order) -> Side:
+    """Return with which others a resting order comes due."""
+    return Side((order.token_in, order.token_out), type_of(order).rises)
+
+
+def side_name(side: Side) -> str:
+    """Return the key of a side in the index."""
+    return f"{'/'.join(side.pair)}#{'rise' if side.rises else 'fall'}"
+
+
+def side_named(name: str) -> Side:
+    """Return the side of a key."""
+    pair, _, direction = name.partition("#")
+    token_in, _, token_out = pair.partition("/")
+    return Side((token_in, token_out), direction == "rise")
+
+
 def record_of(item: dict[str, Any]) -> OrderRecord:
     """Return the record of an item."""
     transaction = item.get("transaction")
@@ -75,6 +103,8 @@ def record_of(item: dict[str, Any]) -> OrderRecord:
         subscribers=subscribers_of(item),
         crowded=is_set(item, "crowded"),
         behind=is_set(item, "behind"),
+        misses=int(item.get("misses", {"N": "0"})["N"]),
+        held="leaseOwner" in item,
         closed=is_set(item, "closed"),
         taken_up="takenFrom" in item or "leaseOwner" in item or item["attempt"] != {"N": "0"},
     )

@@ -17,6 +17,7 @@ from order_engine.adapters.journal.item import (
     NOBODY,
     in_milliseconds,
     in_seconds,
+    index_attributes,
     is_set,
     key_of,
     milliseconds,
@@ -123,7 +124,7 @@ class DynamoJournal:
             Key=key_of(record.order.order_id),
             UpdateExpression=(
                 "SET events = list_append(events, :event), #sequence = :sequence, #status = :status, "
-                "behind = :behind REMOVE leaseOwner, leaseUntil, notBefore"
+                "behind = :behind REMOVE leaseOwner, leaseUntil, notBefore, watch, watchPrice"
             ),
             ConditionExpression="#sequence = :before AND attribute_not_exists(#transaction)",
             ExpressionAttributeNames={name: name[1:] for name in ("#sequence", "#status", "#transaction")},
@@ -182,7 +183,11 @@ class DynamoJournal:
         }
         if record.transaction is not None:
             sets.append("#transaction = :transaction")
-        written, item = self._update(claim, "SET " + ", ".join(sets), values, " AND #sequence = :before")
+        index = index_attributes(record)
+        sets += [f"{name} = :{name}" for name in index]
+        values |= {f":{name}": value for name, value in index.items()}
+        update = "SET " + ", ".join(sets) + ("" if index else " REMOVE watch, watchPrice")
+        written, item = self._update(claim, update, values, " AND #sequence = :before")
         ours = item.get("leaseOwner") == {"S": claim.owner} and item["events"]["L"][-1] == event
         if not written and not ours:  # `ours`: our own write, repeated by botocore
             raise LeaseLost(str(record.order.order_id))
@@ -193,6 +198,9 @@ class DynamoJournal:
         sets = ["errors = :errors", "behind = :behind", "releasedBy = :owner"]
         standing = status_attributes(claim.record)
         values = {":errors": standing["errors"], ":behind": standing["behind"]}
+        if claim.record.misses:
+            sets.append("misses = :misses")
+            values[":misses"] = {"N": str(claim.record.misses)}
         if not_before is not None:
             sets.append("notBefore = :not_before")
             values[":not_before"] = in_milliseconds(not_before)
