@@ -1,11 +1,15 @@
 """Executing an order: its calls, their limits, and what becomes of its message. The decisions: test_decisions.py."""
 
 import threading
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from order_engine import limits
+from order_engine.adapters.journal.item import side_of
+from order_engine.domain.amounts import floor_to_unit
+from order_engine.domain.decisions import cancelled
 from order_engine.domain.errors import LeaseHeld, ServiceUnavailable
 from order_engine.domain.events import BuildingStarted, Confirmed, Failed
 from order_engine.domain.lifecycle import OrderStatus
@@ -17,10 +21,12 @@ from order_engine.use_cases.execute import Outcome
 from order_engine.use_cases.venue_calls import VenueCalls
 
 from tests.doubles.chain import Ledger
-from tests.doubles.gate import Service
+from tests.doubles.gate import Mode, Service
+from tests.doubles.journal import LEASE
 from tests.doubles.platform import Parts, Platform
+from tests.doubles.timeline import Killed
 from tests.doubles.venues import Fate, Market, ScriptedVenue, scripted
-from tests.support.builders import START, a_record, an_order
+from tests.support.builders import START, a_limit, a_record, advanced, an_order
 from tests.unit.deployment import Deployment
 
 S, RAYDIUM, METEORA = OrderStatus, VenueName.RAYDIUM, VenueName.METEORA
@@ -75,11 +81,11 @@ def test_an_order_is_confirmed_published_and_persisted() -> None:
     assert works.platform.queue.sent == []
     last, (sent,), building = works.record.last, works.platform.ledger.sent.values(), building_of(works.record)
     assert isinstance(last, Confirmed)
-    assert [quote.amount_out for quote in building.quotes] == [Decimal("1499.999"), Decimal("1489.998")]
-    assert sent.transaction.min_amount_out == building.min_amount_out == Decimal("1492.499005")
+    assert [quote.amount_out for quote in building.quotes] == [Decimal("1495.499"), Decimal("1485.528")]
+    assert sent.transaction.min_amount_out == building.min_amount_out == Decimal("1488.021505")
     assert (last.venue, last.tx_hash) == (RAYDIUM, sent.transaction.tx_hash)
     assert '"attempt":1' in sent.transaction.to_json()  # which the release before needs, after a rollback
-    assert (last.amount_out, last.executed_price) == (Decimal("1496.999002"), Decimal("149.6999002"))
+    assert (last.amount_out, last.executed_price) == (Decimal("1492.508002"), Decimal("149.2508002"))
 
 
 def test_a_status_is_published_when_it_begins() -> None:
@@ -229,6 +235,19 @@ def test_an_order_that_no_worker_ever_took_up_goes_back_to_the_queue() -> None:
     assert works.record.status is S.CONFIRMED
 
 
+@pytest.mark.parametrize(("held", "status"), [(False, S.OPEN), (True, S.FAILED)])
+def test_an_order_that_rests_is_ended_only_if_a_worker_died_with_it(held: bool, status: OrderStatus) -> None:
+    works = Works(a_record(S.OPEN))
+    works.item.touched = True
+    if held:
+        works.run(lambda: works.platform.journal.claim(works.order_id))
+        works.timeline.wait(LEASE.total_seconds() + 1)
+
+    works.run(lambda: works.platform.executor().give_up(works.order_id, "its workers died"))
+
+    assert works.record.status is status
+
+
 @pytest.mark.parametrize("away", [set(), {Service.HISTORY}, {Service.SOCKETS}])
 def test_sockets_are_closed_last_whatever_is_still_owed(away: set[Service]) -> None:
     """The gateway may not have passed on yet what it was posted."""
@@ -242,3 +261,213 @@ def test_sockets_are_closed_last_whatever_is_still_owed(away: set[Service]) -> N
     if works.socket.dismissed:
         assert works.socket.statuses[-1] in ("confirmed", "failed")
         assert (called[-1], called.count("close")) == ("close", 1)
+
+
+# --- an order that rests ----------------------------------------------------------------------------------------------
+
+
+def resting(status: OrderStatus = S.PENDING, price: str = "160", **changes: Any) -> OrderRecord:
+    return a_record(status, a_limit(price, expires_at=START + timedelta(days=1), **changes))
+
+
+def priced(works: Works, price: str) -> None:
+    for venue in works.platform.venues:
+        venue.PRICES = dict.fromkeys(VenueName, Decimal(price))
+
+
+def test_an_order_rests_until_its_price_is_there() -> None:
+    works = Works(resting())
+
+    assert works.process() is Outcome.RESTING
+
+    assert (works.statuses, works.socket.statuses) == (["pending", "open"], ["open"])
+    assert works.platform.queue.sent == []
+    assert works.item.lease_owner is None
+    side = side_of(works.record.order)
+    assert works.platform.watchlist.due(side, Decimal(170), 1, None)[0] == [works.order_id]
+    assert list(works.platform.tables.sides) == [side]
+    assert list(works.platform.tables.expiries.values()) == [works.order_id]
+
+    assert works.process() is Outcome.RESTING  # brought back too early
+    assert works.statuses == ["pending", "open"]
+    priced(works, "162")
+    assert works.process() is Outcome.DONE
+    life = ["pending", "open", "triggered", "routing", "building", "submitted", "confirmed"]
+    assert (works.statuses, works.socket.statuses) == (life, life[1:])
+    assert works.is_persisted
+    assert works.platform.watchlist.is_empty(side)
+    building = building_of(works.record)
+    assert building.min_amount_out == floor_to_unit(building.quotes[0].amount_out * Decimal("0.995"), 6) > 1600
+
+
+def test_an_order_whose_price_is_there_already_does_not_rest() -> None:
+    works = Works(resting(price="148"))
+
+    assert works.process() is Outcome.DONE
+
+    assert works.statuses[:4] == ["pending", "open", "triggered", "routing"]
+    assert works.platform.market.called["quote"] == 2  # one look at the venues for all of that
+    assert works.platform.tables.sides == {}
+
+
+def test_a_quote_at_rest_is_never_an_earlier_one() -> None:
+    """A venue repeats what it said to a request of the same id."""
+    asked: list[str] = []
+
+    class Asked(ScriptedVenue):
+        def quote(self, order: Order, request_id: str) -> Quote:
+            asked.append(request_id)
+            return super().quote(order, request_id)
+
+    works = Works(resting(S.OPEN))
+    works.platform.venues = tuple(
+        Asked(name, works.platform.venues[0].chain, works.platform.market) for name in VenueName
+    )
+    for _ in range(3):
+        works.process()
+        works.timeline.wait(1)
+
+    assert len(set(asked)) == 3
+    assert len(asked) == 6
+
+
+def test_an_order_that_the_market_left_goes_back_to_rest_and_is_noted_again() -> None:
+    works = Works(resting(S.TRIGGERED))
+
+    assert works.process() is Outcome.RESTING
+
+    assert works.statuses == ["pending", "open", "triggered", "routing", "open"]
+    assert works.socket.statuses == ["routing", "open"]
+    assert works.record.errors == ()  # no failed attempt
+    assert works.platform.tables.expiries
+    priced(works, "162")
+    assert works.process() is Outcome.DONE
+    assert works.record.last.attempt == 2
+
+
+def test_an_order_that_the_market_left_too_often_is_counted_and_tried_again_later() -> None:
+    works = Works(resting(S.TRIGGERED), most_returns=0)
+
+    assert works.process() is Outcome.DEFERRED
+
+    assert (works.statuses[-1], works.record.misses, works.delay) == ("routing", 1, 600)
+    assert works.platform.watchlist.is_empty(side_of(works.record.order))  # a message has it
+    assert works.process() is Outcome.DEFERRED  # by another message, too early
+    assert works.record.misses == 1
+    works.timeline.wait(600)
+    assert works.process() is Outcome.DEFERRED
+    assert (works.statuses[-1], works.record.misses, works.record.attempt) == ("routing", 2, 1)
+    works.timeline.wait(600)
+    priced(works, "162")
+    assert works.process() is Outcome.DONE
+    assert works.statuses[-4:] == ["routing", "building", "submitted", "confirmed"]
+
+
+def test_an_order_does_not_rest_while_a_subscriber_may_lack_a_status() -> None:
+    works = Works(resting())
+    works.troubles.away = {Service.SOCKETS, Service.NOTIFY}
+
+    assert works.process() is Outcome.DEFERRED
+    assert (works.statuses[-1], works.record.behind, works.delay) == ("open", True, 5)
+    works.troubles.away = set()
+    works.timeline.wait(5)
+
+    assert works.process() is Outcome.RESTING
+    assert not works.record.behind
+    assert works.requested[-1:] == ["live"]
+
+
+@pytest.mark.parametrize("call", ["note_expiry", "note_side"])
+@pytest.mark.parametrize("mode", [Mode.FAIL_BEFORE, Mode.FAIL_AFTER, Mode.KILL_BEFORE])
+def test_an_order_does_not_rest_before_it_is_noted(call: str, mode: Mode) -> None:
+    works = Works(resting())
+    works.troubles.coming[call] = [mode]
+
+    if mode is Mode.KILL_BEFORE:
+        with pytest.raises(Killed):
+            works.process()
+    else:
+        assert works.process() is Outcome.DEFERRED
+    assert works.item.lease_owner  # nobody takes it for one that rests
+    works.timeline.wait(30)
+
+    assert works.process() is Outcome.RESTING
+    assert works.statuses == ["pending", "open"]
+    assert list(works.platform.tables.sides) == [side_of(works.record.order)]
+    assert list(works.platform.tables.expiries.values()) == [works.order_id]
+
+
+@pytest.mark.parametrize("price", ["150", "161"], ids=["rests on", "is triggered"])
+def test_a_cancel_while_an_order_is_quoted_is_final(price: str) -> None:
+    works = Works(resting(S.OPEN))
+    priced(works, price)
+
+    def cancel(_service: Service, name: str) -> None:
+        if name == "quote":
+            works.platform.gate.before = lambda _service, _name: None
+            assert works.platform.journal.decide(cancelled(works.record, works.timeline()))
+
+    works.platform.gate.before = cancel
+    assert works.process() is Outcome.DEFERRED
+    assert works.statuses == ["pending", "open", "cancelled"]
+    works.timeline.wait(works.delay)
+
+    assert works.process() is Outcome.DONE
+    assert works.socket.statuses[-1] == "cancelled"
+    assert works.platform.ledger.sent == {}
+    assert works.is_persisted
+
+
+def test_an_order_at_rest_expires_when_a_worker_next_sees_it() -> None:
+    works = Works(resting(S.OPEN))
+    priced(works, "162")
+    works.timeline.wait(24 * 3600)
+
+    assert works.process() is Outcome.DONE
+
+    assert works.statuses == ["pending", "open", "expired"]
+    assert works.platform.watchlist.is_empty(side_of(works.record.order))
+
+
+def test_tries_and_age_of_an_order_count_from_when_it_rested_last() -> None:
+    record = resting(S.TRIGGERED)
+    assert (record.tries, record.routed_at, len(record.openings)) == (0, None, 1)
+    for number, seconds in ((1, 10), (2, 20)):
+        record = advanced(record, S.ROUTING, START + timedelta(seconds=seconds), attempt=number)
+    assert (record.tries, record.routed_at) == (2, START + timedelta(seconds=10))
+
+    record = advanced(record, S.OPEN, START + timedelta(seconds=30))
+    assert (record.tries, record.routed_at, len(record.openings)) == (0, None, 2)
+
+    record = advanced(advanced(record, S.TRIGGERED), S.ROUTING, START + timedelta(hours=1), attempt=3)
+    assert (record.tries, record.routed_at, record.attempt) == (1, START + timedelta(hours=1), 3)
+
+    market_order = a_record(S.ROUTING)
+    assert (market_order.tries, market_order.openings) == (1, ())
+    assert market_order.routed_at == market_order.last.timestamp
+
+
+# --- market prices ----------------------------------------------------------------------------------------------------
+
+PAIR, OTHER_PAIR = ("SOL", "USDC"), ("RAY", "USDC")
+
+
+def spots(works: Works, *pairs: tuple[str, str]) -> dict[tuple[str, str], Decimal]:
+    return works.run(lambda: works.platform.executor().venues.spots(pairs), "route_execute")
+
+
+def test_a_pair_has_the_better_venues_price_and_all_are_asked_at_once() -> None:
+    works = Works()
+
+    assert spots(works, PAIR, OTHER_PAIR) == {PAIR: Decimal("149.55"), OTHER_PAIR: Decimal("149.55")}
+    assert works.timeline.seconds < 2 * ScriptedVenue.QUOTE_SECONDS
+    assert spots(works) == {}
+
+
+@pytest.mark.parametrize("mode", [Mode.FAIL_BEFORE, Mode.UNFORESEEN, Mode.HANG])
+def test_a_pair_without_a_price_is_left_out(mode: Mode) -> None:
+    works = Works()
+
+    works.troubles.coming["spot"] = [mode, None, mode, mode]
+    assert spots(works, PAIR, OTHER_PAIR) == {PAIR: Decimal("148.553")}
+    assert works.timeline.seconds < limits.QUOTE + 0.1

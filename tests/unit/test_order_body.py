@@ -159,6 +159,40 @@ def test_a_time_is_the_same_however_its_offset_is_written() -> None:
     assert fingerprint_of(one) == fingerprint_of(other) != fingerprint_of(parse(body()))
 
 
+@pytest.mark.parametrize(
+    ("fields", "limit_price", "trigger_price"),
+    [
+        ({"orderType": "limit", "limitPrice": "0.000000000000000001"}, "0.000000000000000001", None),
+        ({"orderType": "limit", "limitPrice": 160, "timeInForce": "fok", "slippageBps": 0}, "160", None),
+        ({"orderType": "limit", "limitPrice": "1844674407370.9551615"}, "1844674407370.9551615", None),
+        ({"orderType": "limit", "limitPrice": 160, "slippageBps": 9999}, "160", None),
+        ({"orderType": "stop", "triggerPrice": "140.50", "minAmountOut": 1}, None, "140.5"),
+        ({"orderType": "takeProfit", "triggerPrice": "1000000000000000", "slippageBps": 10_000}, None, "1E15"),
+        ({"orderType": "sniper", "tokenOut": "NOVA", "limitPrice": None}, None, None),
+        ({"orderType": "sniper", "tokenOut": "NOVA", "limitPrice": "2900.00"}, "2900", None),
+        ({"orderType": "sniper", "slippageBps": 10_000}, None, None),
+        ({"orderType": "market", "limitPrice": None, "triggerPrice": None}, None, None),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else None,
+)
+def test_an_order_that_waits_says_for_which_price(
+    fields: dict[str, Any], limit_price: str | None, trigger_price: str | None
+) -> None:
+    terms = parse(body(**fields))
+
+    assert terms.order_type == fields["orderType"]
+    assert terms.limit_price == (Decimal(limit_price) if limit_price else None)
+    assert terms.trigger_price == (Decimal(trigger_price) if trigger_price else None)
+
+
+@given(st.decimals("0.000000000000000001", "1000000", places=18))  # 25 digits, where a float has 17
+def test_no_price_is_changed_by_being_read(price: Decimal) -> None:
+    order = json.dumps({**ENOUGH, "orderType": "stop"})[:-1]
+
+    for literal in (f"{price:f}", f'"{price:f}"'):
+        assert parse(f'{order}, "triggerPrice": {literal}}}'.encode()).trigger_price == price
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 OTHER_MEDIA = ["", "text/plain", "application/xml", "application/jsonp", "application/x-www-form-urlencoded"]
@@ -225,7 +259,11 @@ WRONG: list[tuple[str, str, list[str]]] = [
     ("tokenOut", "is required", ["null"]),
     ("tokenOut", "must be one of SOL, USDC", ['"DOGE"', "7"]),
     ("tokenOut", "must differ from tokenIn: both are SOL", ['"SOL"', '"sol"', f'"{SOL_MINT}"']),
-    ("orderType", "must be 'market'", ['"limit"']),
+    (
+        "orderType",
+        "must be 'market', 'limit', 'stop', 'takeProfit' or 'sniper'",
+        ['"oco"', '"LIMIT"', '"take_profit"', '""', "1", "true", "[]", "{}"],
+    ),
     ("slippageBps", "whole number from 0 to 10000", ["-1", "10001", "0.5", '"50"', "true"]),
     ("maxPriceImpactBps", "whole number from 0 to 10000", ["10001"]),
     ("timeInForce", "can't be ioc", ['"ioc"']),
@@ -272,6 +310,102 @@ def test_every_wrong_or_missing_field_is_named_at_once() -> None:
     assert set(named) == {"tokenIn", "tokenOut", "amountIn", "slippageBps", "comment"}
     assert named["tokenOut"] == "is required"
     assert [error["field"] for error in problem_of(b"{}")["errors"]] == list(ENOUGH)
+
+
+# Of each type, with a price that it needs.
+TYPED: dict[str, dict[str, Any]] = {
+    "market": {},
+    "limit": {"limitPrice": "160.5"},
+    "stop": {"triggerPrice": "140.5"},
+    "takeProfit": {"triggerPrice": "160.5"},
+    "sniper": {},
+}
+
+
+def typed(order_type: str, **changes: Any) -> bytes:
+    return body(orderType=order_type, **{**TYPED[order_type], **changes})
+
+
+WRONG_PRICES = [
+    (
+        "must be a number",
+        ["true", "[160]", '{"value": 160}', '""', '"high"', '"1e3"', '"Infinity"', '"160,5"', '" 160"'],
+    ),
+    ("must be a number", ["NaN", "Infinity", "-Infinity", "1e" + "9" * 30, "1e-" + "9" * 30]),
+    ("must be greater than 0", ["0", "-0.0", "-160.5", '"-0.1"', '"0.000000000000000000"']),
+    ("must be at most 1000000000000000", ['"1000000000000000.000000000000000001"', "1e16", "9" * 5000]),
+    ("must have at most 18 decimal places", ['"0.0000000000000000001"', "1.0000000000000000001", "1e-19", "1.5e-18"]),
+    ("more decimal places than any token", ["1e-41", "0." + "0" * 5000 + "1"]),
+]
+
+
+@pytest.mark.parametrize("order_type", ["limit", "sniper", "stop", "takeProfit"])
+@pytest.mark.parametrize(
+    ("message", "literal"),
+    [(message, literal) for message, literals in WRONG_PRICES for literal in literals],
+    ids=lambda value: str(value)[:32],
+)
+def test_a_wrong_price_is_named(order_type: str, message: str, literal: str) -> None:
+    field = "limitPrice" if order_type in ("limit", "sniper") else "triggerPrice"
+    problem = problem_of(body_with(field, literal).replace(b"{", f'{{"orderType": "{order_type}", '.encode(), 1))
+
+    assert (problem["status"], problem["code"]) == (422, "INVALID_FIELD")
+    (error,) = problem["errors"]
+    assert error["field"] == field
+    assert message in error["message"]
+
+
+SENSELESS: list[tuple[str, dict[str, Any], str, str]] = [
+    ("limit", {"limitPrice": None}, "limitPrice", "is required with orderType limit"),
+    ("stop", {"triggerPrice": None}, "triggerPrice", "is required with orderType stop"),
+    ("takeProfit", {"triggerPrice": None}, "triggerPrice", "is required with orderType takeProfit"),
+    ("limit", {"limitPrice": None, "triggerPrice": 1}, "limitPrice", "is required with orderType limit"),
+    *(
+        (kind, {"limitPrice": 1}, "limitPrice", f"orderType {kind}; it belongs to limit and sniper")
+        for kind in ("market", "stop", "takeProfit")
+    ),
+    *(
+        (kind, {"triggerPrice": 1}, "triggerPrice", f"orderType {kind}; it belongs to stop and takeProfit")
+        for kind in ("market", "limit", "sniper")
+    ),
+    *(
+        (kind, {"minAmountOut": 1}, "minAmountOut", f"orderType {kind}: its floor is limitPrice")
+        for kind in ("limit", "sniper")
+    ),
+    *(
+        (kind, {"timeInForce": "fok"}, "timeInForce", f"orderType {kind}, which waits; use gtc or gtd")
+        for kind in ("stop", "takeProfit", "sniper")
+    ),
+    *(
+        (kind, {"limitPrice": 1, "slippageBps": 10_000}, "slippageBps", "must be less than 10000 with limitPrice")
+        for kind in ("limit", "sniper")
+    ),
+    ("limit", {"timeInForce": "ioc"}, "timeInForce", "can't be ioc"),
+    (
+        "limit",
+        {"limitPrice": "1844674407370.9551616"},  # for 10 SOL, one base unit too much
+        "limitPrice",
+        "asks for more than 18446744073709.551615, which is all the USDC that Solana can express",
+    ),
+    ("sniper", {"limitPrice": "1000000000000000", "amountIn": "18446744073.709551615"}, "limitPrice", "all the USDC"),
+    ("limit", {"limitPrice": "1844674407370.955161500000000001"}, "limitPrice", "asks for more than"),  # rounded up
+]
+
+
+@pytest.mark.parametrize(
+    ("order_type", "changes", "field", "message"),
+    SENSELESS,
+    ids=[f"{kind} {field} {number}" for number, (kind, _, field, _) in enumerate(SENSELESS)],
+)
+def test_what_makes_no_sense_with_the_type_is_named(
+    order_type: str, changes: dict[str, Any], field: str, message: str
+) -> None:
+    problem = problem_of(typed(order_type, **changes))
+
+    assert (problem["status"], problem["code"]) == (422, "INVALID_FIELD")
+    (error,) = problem["errors"]
+    assert error["field"] == field
+    assert message in error["message"]
 
 
 json_values = st.recursive(
@@ -361,10 +495,27 @@ def test_another_spelling_of_the_same_order_has_the_same_fingerprint(other: byte
     assert fingerprint_of(parse(other)) == fingerprint_of(parse(body()))
 
 
+def test_another_spelling_of_a_price_has_the_same_fingerprint() -> None:
+    spelled = [typed("limit", limitPrice=price) for price in ("160", "160.000000000000000000000", 160)]
+
+    assert len({fingerprint_of(parse(one)) for one in spelled}) == 1
+
+
+def test_an_order_without_the_fields_of_later_releases_has_the_fingerprint_that_it_had() -> None:
+    with_nulls = body(limitPrice=None, triggerPrice=None, timeInForce=None, expiresAt=None)
+
+    assert fingerprint_of(parse(body())) == fingerprint_of(parse(with_nulls))
+    assert fingerprint_of(parse(body())) == "30499e3a6a3d162bf2a8396a9fd13f4b8a85660e73c638bbc78cb796c7216c19"
+
+
 def test_every_field_that_changes_the_order_changes_its_fingerprint() -> None:
     changes: list[dict[str, Any]] = [{}, {"amountIn": "10.000000001"}, {"tokenIn": "RAY"}, {"tokenOut": "USDT"}]
     changes += [{"tokenIn": "USDC", "tokenOut": "SOL"}, {"slippageBps": 51}, {"maxPriceImpactBps": 999}]
     changes += [{"minAmountOut": 1}, {"minAmountOut": 10}]
+    changes += [{"orderType": "sniper"}, {"orderType": "sniper", "limitPrice": 1}]
+    changes += [{"orderType": "limit", "limitPrice": 1}, {"orderType": "limit", "limitPrice": "1.000000000000000001"}]
+    changes += [{"orderType": "limit", "limitPrice": 1, "timeInForce": "fok"}]
+    changes += [{"orderType": kind, "triggerPrice": 1} for kind in ("stop", "takeProfit")]
 
     assert len({fingerprint_of(parse(body(**change))) for change in changes}) == len(changes)
 

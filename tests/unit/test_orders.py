@@ -12,11 +12,13 @@ from order_engine.domain.refusals import NotNowAvailable, TooLateToCancel
 from order_engine.use_cases.orders import Orders
 
 from tests.doubles.gate import Mode, Service
+from tests.doubles.platform import FUNCTIONS
+from tests.doubles.timeline import Killed
 from tests.support.builders import START, a_record, advanced, an_order
 from tests.unit.deployment import Deployment
 
 STRANGER = Caller("stranger", frozenset())
-OPEN = [OrderStatus.PENDING, OrderStatus.ROUTING, OrderStatus.BUILDING]
+OPEN = [OrderStatus.PENDING, OrderStatus.OPEN, OrderStatus.TRIGGERED, OrderStatus.ROUTING, OrderStatus.BUILDING]
 
 
 class Desk(Deployment):
@@ -47,6 +49,18 @@ def test_an_order_is_looked_up_by_its_owner_alone() -> None:
             desk.orders.look_up(order_id, caller)
 
 
+def test_a_message_goes_ahead_of_the_cancel_of_an_order_that_rests() -> None:
+    desk = Desk(a_record(OrderStatus.OPEN))
+    desk.cancel()
+    assert desk.platform.queue.sent == [(desk.order_id, 20), (desk.order_id, 0)]
+
+    desk = Desk(a_record(OrderStatus.OPEN))
+    desk.troubles.away = {Service.QUEUE}
+    with pytest.raises(NotNowAvailable):
+        desk.cancel()
+    assert desk.status is OrderStatus.OPEN
+
+
 @pytest.mark.parametrize("status", OPEN)
 def test_an_order_is_cancelled_until_it_is_submitted_and_a_worker_is_told(status: OrderStatus) -> None:
     desk = Desk(a_record(status))
@@ -56,7 +70,22 @@ def test_an_order_is_cancelled_until_it_is_submitted_and_a_worker_is_told(status
     assert record.status is desk.status is OrderStatus.CANCELLED
     assert record.sequence == desk.item.record.sequence == len(a_record(status).events) + 1
     assert desk.item.record.behind
-    assert desk.queued == [desk.order_id]
+    assert {*desk.queued} == {desk.order_id}
+
+
+@pytest.mark.parametrize("crashes_at", ["decide", "send"])
+def test_an_order_cancelled_at_rest_reaches_a_worker_even_if_this_function_crashes(crashes_at: str) -> None:
+    """It has no message on its way, and no watcher finds what is no longer open."""
+    desk = Desk(a_record(OrderStatus.OPEN))
+    desk.troubles.coming[crashes_at] = [Mode.KILL_AFTER] if crashes_at == "decide" else [None, Mode.KILL_BEFORE]
+
+    with pytest.raises(Killed):
+        desk.cancel()
+
+    assert desk.status is OrderStatus.CANCELLED
+    ((order_id, delay_seconds),) = desk.platform.queue.sent
+    assert order_id == desk.order_id
+    assert delay_seconds > FUNCTIONS["orders"]
 
 
 def test_cancelled_twice_is_cancelled_once() -> None:

@@ -1,6 +1,9 @@
 """Accepting an order: journaled, queued, and the same order for the same key."""
 
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -8,12 +11,26 @@ from order_engine.domain.access import PUBLIC
 from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.order import Order, OrderTerms
 from order_engine.domain.record import OrderRecord
-from order_engine.domain.refusals import AcceptanceUnknown, ClientOrderIdReused, NothingAccepted, RequestRefused
+from order_engine.domain.refusals import (
+    AcceptanceUnknown,
+    ClientOrderIdReused,
+    InvalidRequest,
+    NothingAccepted,
+    RequestRefused,
+)
 from order_engine.use_cases.submit import fingerprint_of
 
 from tests.doubles.gate import Gate, Mode, Service, Troubles
 from tests.doubles.platform import Platform
 from tests.support.builders import advanced, an_order
+
+LONGEST = timedelta(days=7)
+RESTING: dict[str, dict[str, Any]] = {
+    "limit": {"order_type": "limit", "limit_price": Decimal(160)},
+    "stop": {"order_type": "stop", "trigger_price": Decimal(140)},
+    "takeProfit": {"order_type": "takeProfit", "trigger_price": Decimal(160)},
+    "sniper": {"order_type": "sniper"},
+}
 
 
 class Door:
@@ -28,10 +45,10 @@ class Door:
     def submit(self, key: str | None = None, amount_in: str = "10") -> Order:
         return self.accept(key, amount_in).order
 
-    def accept(self, key: str | None = None, amount_in: str = "10") -> OrderRecord:
-        asked = an_order(client_order_id=key, amount_in=Decimal(amount_in))
+    def accept(self, key: str | None = None, amount_in: str = "10", **changes: Any) -> OrderRecord:
+        asked = an_order(client_order_id=key, amount_in=Decimal(amount_in), **changes)
         terms = OrderTerms.model_validate(asked.model_dump(exclude={"order_id", "created_at"}))
-        return self.platform.submission().submit(terms, PUBLIC)
+        return replace(self.platform.submission(), longest_rest=LONGEST).submit(terms, PUBLIC)
 
     @property
     def queued(self) -> list[UUID]:
@@ -117,6 +134,49 @@ def test_an_order_that_was_queued_after_all_is_accepted(door: Door) -> None:
     door.platform.gate.before = a_worker_is_quicker
 
     assert door.submit().order_id in door.orders
+
+
+@pytest.mark.parametrize("order_type", RESTING)
+def test_an_order_that_rests_expires_after_the_longest_rest_or_when_it_says(door: Door, order_type: str) -> None:
+    order = door.accept(**RESTING[order_type]).order
+    assert (order.expires_at, order.time_in_force) == (order.created_at + LONGEST, "gtc")
+    assert door.platform.journal.read(order.order_id).order == order
+
+    in_time = door.now() + LONGEST
+    order = door.accept(**RESTING[order_type], expires_at=in_time, time_in_force="gtd").order
+    assert (order.expires_at, order.time_in_force) == (in_time, "gtd")
+
+
+def test_an_order_that_would_rest_too_long_is_refused_and_writes_nothing(door: Door) -> None:
+    too_late = door.now() + LONGEST + timedelta(milliseconds=1)
+
+    for terms in RESTING.values():
+        with pytest.raises(InvalidRequest) as caught:
+            door.accept("mine", **terms, expires_at=too_late, time_in_force="gtd")
+        (error,) = caught.value.errors
+        assert error.field == "expiresAt"
+        assert error.message.startswith("must be within 7 days, the longest that an order rests: by 20")
+
+    assert (list(door.orders), door.queued) == ([], [])
+    assert door.accept("mine").status is OrderStatus.PENDING  # the key is free
+
+
+@pytest.mark.parametrize("terms", [{}, {**RESTING["limit"], "time_in_force": "fok"}], ids=["market", "fok"])
+def test_an_order_that_does_not_rest_expires_only_if_it_says_so(door: Door, terms: dict[str, Any]) -> None:
+    assert door.accept(**terms).order.expires_at is None
+    if not terms:
+        late = door.now() + 100 * LONGEST
+        assert door.accept(expires_at=late, time_in_force="gtd").order.expires_at == late
+
+
+def test_a_repeated_request_for_an_order_that_rests_gets_the_order_with_its_first_expiry(door: Door) -> None:
+    first = door.accept("mine", **RESTING["limit"])
+    door.now.wait(3600)
+
+    assert door.accept("mine", **RESTING["limit"]) == first
+    assert door.queued == [first.order.order_id] * 2
+    with pytest.raises(ClientOrderIdReused):
+        door.accept("mine", **{**RESTING["limit"], "limit_price": Decimal("160.000000000000000001")})
 
 
 _ASKED = {"order_type": "market", "token_in": "SOL", "token_out": "USDC", "amount_in": 10, "slippage_bps": 50}

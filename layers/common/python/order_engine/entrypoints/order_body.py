@@ -4,13 +4,14 @@ import json
 import re
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from order_engine.domain.amounts import decimal_places, max_amount_of, parse_amount, to_wire
-from order_engine.domain.order import OrderTerms, TimeInForce
+from order_engine.domain.order import OrderTerms, OrderTypeName, TimeInForce
+from order_engine.domain.order_types import ORDER_TYPES, least_of
 from order_engine.domain.refusals import FieldError, InvalidRequest
 from order_engine.domain.tokens import TOKENS, resolve
 
@@ -20,6 +21,15 @@ MAX_BODY_BYTES = 16 * 1024
 # An answer is not to be larger than its request made it: so many errors are told, and so much of a field's name.
 _MOST_ERRORS = 10
 _MOST_OF_A_NAME = 64
+
+_SENSELESS = {
+    "limit_price": "makes no sense with orderType {}; it belongs to limit and sniper",
+    "trigger_price": "makes no sense with orderType {}; it belongs to stop and takeProfit",
+    "min_amount_out": "makes no sense with orderType {}: its floor is limitPrice",
+}
+
+# More than any pair of tokens resolves.
+_PRICE_DECIMALS = 18
 
 # https://www.rfc-editor.org/rfc/rfc3339#section-5.6, to the microsecond.
 _RFC_3339 = re.compile(
@@ -39,6 +49,16 @@ def _basis_points(value: object) -> object:
 
 TokenSymbol = Annotated[str, BeforeValidator(_symbol)]
 PositiveAmount = Annotated[Decimal, BeforeValidator(parse_amount)]
+
+
+def _price(value: object) -> Decimal:
+    price = parse_amount(value)
+    if decimal_places(price) > _PRICE_DECIMALS:
+        raise ValueError(f"must have at most {_PRICE_DECIMALS} decimal places")
+    return price
+
+
+Price = Annotated[Decimal, BeforeValidator(_price)]
 
 
 def _client_order_id(value: object) -> str:
@@ -72,13 +92,15 @@ class _OrderBody(BaseModel):
     token_in: TokenSymbol
     token_out: TokenSymbol
     amount_in: PositiveAmount
-    order_type: Literal["market"] = "market"
+    order_type: OrderTypeName = "market"
     slippage_bps: Annotated[int, BeforeValidator(_basis_points)] = 50
     max_price_impact_bps: Annotated[int, BeforeValidator(_basis_points)] = 1000
     min_amount_out: PositiveAmount | None = None
     client_order_id: Annotated[str | None, BeforeValidator(_client_order_id)] = None
     time_in_force: Annotated[TimeInForce | None, BeforeValidator(_time_in_force)] = None
     expires_at: Annotated[datetime | None, BeforeValidator(_moment)] = None
+    limit_price: Price | None = None
+    trigger_price: Price | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -106,9 +128,26 @@ class _OrderBody(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _fits_its_type(self) -> "_OrderBody":
+        kind, name = ORDER_TYPES[self.order_type], self.order_type
+        for field in ("limit_price", "trigger_price", "min_amount_out"):
+            if getattr(self, field) is None:
+                if field in kind.required:
+                    raise _WrongField(to_camel(field), f"is required with orderType {name}")
+            elif field not in kind.required | kind.optional:
+                raise _WrongField(to_camel(field), _SENSELESS[field].format(name))
+        if self.time_in_force == "fok" and not kind.at_once:
+            raise _WrongField("timeInForce", f"can't be fok with orderType {name}, which waits; use gtc or gtd")
+        if self.limit_price is not None and self.slippage_bps == 10_000:
+            raise _WrongField("slippageBps", "must be less than 10000 with limitPrice: it is kept in reserve above it")
+        return self
+
+    @model_validator(mode="after")
     def _says_one_time(self) -> "_OrderBody":
         if self.expires_at and self.time_in_force not in (None, "gtd"):
-            raise _WrongField("expiresAt", f"makes no sense with timeInForce {self.time_in_force}; it is gtd")
+            raise _WrongField(
+                "expiresAt", f"can't be given with timeInForce {self.time_in_force}: leave that out, or use gtd"
+            )
         if self.time_in_force == "gtd" and self.expires_at is None:
             raise _WrongField("expiresAt", "is required with timeInForce gtd")
         return self
@@ -142,9 +181,14 @@ def parse_order(body: bytes, content_type: str, idempotency_key: str | None = No
     try:
         asked = _OrderBody.model_validate(fields).model_dump()
         asked["time_in_force"] = asked["time_in_force"] or ("gtd" if asked["expires_at"] else "gtc")
-        return OrderTerms(**asked)
+        terms = OrderTerms(**asked)
     except ValidationError as refusal:
         raise InvalidRequest.of(*(_field_error(dict(error)) for error in refusal.errors()[:_MOST_ERRORS])) from refusal
+    if terms.limit_price and least_of(terms) > max_amount_of(decimals := TOKENS[terms.token_out].decimals):
+        most = to_wire(max_amount_of(decimals))
+        message = f"asks for more than {most}, which is all the {terms.token_out} that Solana can express"
+        raise InvalidRequest.of(FieldError("limitPrice", message))
+    return terms
 
 
 def _check_content_type(header: str) -> None:

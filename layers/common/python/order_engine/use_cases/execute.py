@@ -23,6 +23,7 @@ from order_engine.domain.errors import (
     OrderClosed,
     ServiceUnavailable,
 )
+from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.routing import RoutingDecision
 from order_engine.domain.steps import (
@@ -37,11 +38,13 @@ from order_engine.domain.steps import (
     Learnt,
     LookUp,
     Policy,
+    Proceed,
+    Rest,
     Send,
     StillOwed,
 )
 from order_engine.observability import count, count_by, count_outcome, log_owner, logger
-from order_engine.ports import Claim, Clock, History, Journal, OrderQueue
+from order_engine.ports import Claim, Clock, History, Journal, OrderQueue, Watchlist
 from order_engine.use_cases.publish import Publisher
 from order_engine.use_cases.venue_calls import ATTEMPT, VenueCalls
 
@@ -54,6 +57,7 @@ class Outcome(Enum):
 
     DONE = auto()  # final, published, persisted
     DEFERRED = auto()  # a message that brings the order back was sent
+    RESTING = auto()  # the watcher of the market brings the order back
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Executor:
     publisher: Publisher
     queue: OrderQueue
     history: History
+    watchlist: Watchlist
     venues: VenueCalls
     now: Clock
     policy: Policy = field(default_factory=Policy)
@@ -93,13 +98,15 @@ class Executor:
 
     def give_up(self, order_id: UUID, reason: str) -> Outcome:
         """End an order whose message kept killing its workers: `confirmed` if its swap has landed after all, else
-        `failed` with INTERNAL_ERROR and the reason. An order that no worker ever claimed goes back to the workers.
+        `failed` with INTERNAL_ERROR and the reason. An order that no worker ever claimed goes back to the workers, and
+        so does one that rests and that none has.
 
         Raises UnknownOrder, NotNow, LeaseLost or ServiceUnavailable; the message must then be redelivered.
         """
-        if not self.journal.read(order_id).taken_up:
+        record = self.journal.read(order_id)
+        if not record.taken_up or (record.status is OrderStatus.OPEN and not record.held):
             # Not claimed here: a crash would make it look like an order that kills its workers.
-            logger.warning("no worker ever took the order up; it goes back to the queue")
+            logger.warning("no worker died with the order; it goes back to the queue")
             return self._send_anew(order_id, _UNAVAILABLE_RETRY_SECONDS)
         return self._with_claim(order_id, lambda _: GivenUp(reason))
 
@@ -130,6 +137,12 @@ class Executor:
                         return self._defer(claim, _UNAVAILABLE_RETRY_SECONDS, "too little time is left for an attempt")
                     claim = self._publish(claim, step.record)
                     learnt = self.venues.quotes(claim.record)
+                case Proceed(learnt=quoted):
+                    claim, learnt = self._publish(claim, step.record), quoted
+                case Rest(reason=reason):
+                    logger.info("the order rests", extra={"reason": reason})
+                    _log_failures(claim.record, step.record)
+                    return self._rest(self._publish(claim, step.record))
                 case Build(decision=decision):
                     _log_routing(decision)
                     claim = self._publish(claim, step.record)
@@ -171,6 +184,15 @@ class Executor:
         logger.info("order deferred", extra={"reason": reason, "seconds": seconds})
         self.journal.release(claim, not_before=self.now() + timedelta(seconds=seconds))
         return self._send_anew(claim.record.order.order_id, seconds)
+
+    def _rest(self, claim: Claim) -> Outcome:
+        """Release an order that waits for the market. Noted each time: its last worker may not have come so far."""
+        self.watchlist.note(claim.record.order)
+        claim = replace(claim, record=self.publisher.finish(claim.record))
+        if claim.record.behind:
+            return self._defer(claim, _UNAVAILABLE_RETRY_SECONDS, "a subscriber of a resting order may lack a status")
+        self.journal.release(claim)
+        return Outcome.RESTING
 
     def _send_anew(self, order_id: UUID, seconds: float) -> Outcome:
         # SQS delays are whole seconds, 900 at the most.

@@ -6,6 +6,7 @@ from uuid import UUID
 from order_engine.domain.access import Caller
 from order_engine.domain.decisions import cancelled
 from order_engine.domain.errors import ServiceUnavailable, UnknownOrder
+from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.refusals import NotNowAvailable
 from order_engine.observability import count, log_context, logger
@@ -13,6 +14,10 @@ from order_engine.ports import Clock, Journal, OrderQueue
 
 # How often an order is read anew that has moved on while it was to be cancelled; up to `submitted` it moves four times.
 _TRIES = 10
+
+# An order at rest has no message on its way, and once cancelled no watcher finds it: should this function crash between
+# its decision and its message, one that was sent ahead brings the order to a worker, after the function's end.
+_AHEAD_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Orders:
                 ended = cancelled(record, self.now())
                 try:
                     if ended is not record:
+                        if record.status is OrderStatus.OPEN:
+                            self.queue.send(order_id, delay_seconds=_AHEAD_SECONDS)
                         if not self.journal.decide(ended):
                             continue  # it has moved on
                         count("OrdersCancelled")

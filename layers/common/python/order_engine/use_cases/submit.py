@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
@@ -11,9 +11,16 @@ from order_engine.domain.access import StreamSecrets
 from order_engine.domain.amounts import to_wire
 from order_engine.domain.errors import ServiceUnavailable
 from order_engine.domain.order import Order, OrderTerms
+from order_engine.domain.order_types import rests
 from order_engine.domain.quota import Allowance
 from order_engine.domain.record import OrderRecord
-from order_engine.domain.refusals import AcceptanceUnknown, NothingAccepted, TooManyRequests
+from order_engine.domain.refusals import (
+    AcceptanceUnknown,
+    FieldError,
+    InvalidRequest,
+    NothingAccepted,
+    TooManyRequests,
+)
 from order_engine.observability import count, log_context, logger
 from order_engine.ports import Clock, Journal, OrderQueue, Quotas
 
@@ -51,7 +58,8 @@ def outage(detail: str, key: str | None) -> NothingAccepted | AcceptanceUnknown:
 
 @dataclass(frozen=True)
 class Submission:
-    """The use case of `submit`. `stream_base` is the WebSocket's URL; without `quotas` every owner may place as many
+    """The use case of `submit`. `stream_base` is the WebSocket's URL; no order rests for longer than
+    `longest_rest`; without `quotas` every owner may place as many
     orders as it likes."""
 
     journal: Journal
@@ -59,6 +67,7 @@ class Submission:
     now: Clock
     stream_base: str = ""
     quotas: Quotas | None = None
+    longest_rest: timedelta = timedelta(days=30)
 
     def admit(self, terms: OrderTerms, owner: str) -> Allowance | None:
         """Count an order of an owner, before it is submitted. Return what is left; None without a quota.
@@ -79,7 +88,8 @@ class Submission:
 
         A request with a clientOrderId may be repeated: it returns the same order, with the status that it has by now,
         and queues it again (harmless) unless that is final.
-        Raises ClientOrderIdReused if the key belongs to another body, NothingAccepted if the order is not executed and
+        Raises InvalidRequest for an order that would rest too long, ClientOrderIdReused if the key belongs to another
+        body, NothingAccepted if the order is not executed and
         never will be, and AcceptanceUnknown if a service did not say what became of it.
         """
         record = self._journaled(terms, owner)
@@ -94,7 +104,10 @@ class Submission:
         return f"{self.stream_base}?orderId={order.order_id}{token}"
 
     def _journaled(self, terms: OrderTerms, owner: str) -> OrderRecord:
-        order = Order(order_id=uuid4(), created_at=self.now(), owner=owner, **terms.model_dump())
+        now = self.now()
+        order = Order(order_id=uuid4(), created_at=now, owner=owner, **terms.model_dump())
+        if rests(order):
+            order = order.model_copy(update={"expires_at": self._end_of_rest(terms, now)})
         try:
             record = self.journal.create(OrderRecord.accepted(order), fingerprint_of(terms))
         except ServiceUnavailable as fault:
@@ -105,6 +118,14 @@ class Submission:
             except ServiceUnavailable as fault:
                 self._withdraw(record.order, fault)
         return record
+
+    def _end_of_rest(self, terms: OrderTerms, now: datetime) -> datetime:
+        latest = now + self.longest_rest
+        if terms.expires_at and terms.expires_at > latest:
+            days = f"{self.longest_rest / timedelta(days=1):g} days"
+            message = f"must be within {days}, the longest that an order rests: by {latest:%Y-%m-%dT%H:%M:%SZ}"
+            raise InvalidRequest.of(FieldError("expiresAt", message))
+        return terms.expires_at or latest
 
     def _withdraw(self, order: Order, fault: ServiceUnavailable) -> None:
         """Take an order that could not be queued out of the journal again.

@@ -5,16 +5,18 @@ from concurrent.futures import Executor as Pool
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import ParamSpec, TypeVar
 
 from order_engine import limits
 from order_engine.domain.errors import ExecutionError, OutOfTime, TransactionTimeout, VenueUnavailable
+from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.record import OrderRecord
-from order_engine.domain.routing import QuoteResult, RoutingDecision
+from order_engine.domain.routing import RoutingDecision
 from order_engine.domain.steps import Abandoned, Awaited, BuildFailed, Built, LookedUp, Quoted, SendFailed, Undecided
 from order_engine.domain.swaps import Quote, Transaction, TransactionState, VenueName
 from order_engine.observability import logger
-from order_engine.ports import Clock, Venue
+from order_engine.ports import Clock, Pair, Venue
 
 # Seconds that giving an order back may take: releasing it and sending it anew.
 GIVE_BACK = limits.DYNAMODB + limits.QUEUE
@@ -27,6 +29,7 @@ _THREADS = 4
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Told = TypeVar("Told", Quote, Decimal)
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,26 @@ class VenueCalls:
     def quotes(self, record: OrderRecord) -> Quoted:
         """Quote every venue at once. One that fails in any way, or is too slow, counts as unavailable."""
         asked = [
-            (venue.name, limits.run_in(self.pools[venue.name], venue.quote, record.order, _request_id(record)))
+            (venue.name, limits.run_in(self.pools[venue.name], venue.quote, record.order, self._quote_id(record)))
             for venue in self.venues
         ]
         wait([future for _, future in asked], timeout=limits.QUOTE)
-        return Quoted([(name, _quote_or_error(name, future)) for name, future in asked])
+        return Quoted([(name, _result_or_error(name, future)) for name, future in asked])
+
+    def spots(self, pairs: Sequence[Pair]) -> dict[Pair, Decimal]:
+        """Return the best market price (`Venue.spot`) of each pair that has one; all are asked for at once."""
+        asked = [
+            (pair, venue.name, limits.run_in(self.pools[venue.name], venue.spot, *pair))
+            for pair in pairs
+            for venue in self.venues
+        ]
+        wait([future for _, _, future in asked], timeout=limits.QUOTE)
+        prices: dict[Pair, Decimal] = {}
+        for pair, name, future in asked:
+            price = _result_or_error(name, future)
+            if isinstance(price, Decimal):
+                prices[pair] = max(price, prices.get(pair, price))
+        return prices
 
     def build(self, record: OrderRecord, decision: RoutingDecision) -> Built | BuildFailed:
         """Have the chosen venue build and sign the transaction."""
@@ -130,11 +148,18 @@ class VenueCalls:
             raise error
         return future.result()
 
+    def _quote_id(self, record: OrderRecord) -> str:
+        """An order at rest is quoted again and again before an attempt begins, each time anew."""
+        if record.status in (OrderStatus.PENDING, OrderStatus.OPEN) or record.misses:
+            return f"{record.order.order_id}/{record.attempt}-{int(self.now().timestamp() * 1000)}"
+        return _request_id(record)
+
     def _venue(self, name: VenueName) -> Venue:
         return next(venue for venue in self.venues if venue.name == name)
 
 
-def _quote_or_error(venue: VenueName, future: Future[Quote]) -> QuoteResult:
+def _result_or_error(venue: VenueName, future: Future[Told]) -> Told | ExecutionError:
+    """Return what the venue said; what came too late or failed in any way, as an error."""
     if not future.done():
         future.cancel()
         return VenueUnavailable(f"{venue} gave no quote within {limits.QUOTE:g} s")
