@@ -108,7 +108,7 @@ def test_no_module_is_long() -> None:
 def loaded_by(code: str) -> set[str]:
     """The modules that code loads in a process of its own; the engine's without the package's name."""
     script = f"import json, sys; before = set(sys.modules); {code}; print(json.dumps([*set(sys.modules) - before]))"
-    tables = ("JOURNAL", "CLIENT_ORDER_IDS", "CONNECTIONS", "SUBSCRIBER_PAGES", "CHAIN", "API_KEYS")
+    tables = ("JOURNAL", "CLIENT_ORDER_IDS", "CONNECTIONS", "SUBSCRIBER_PAGES", "CHAIN", "API_KEYS", "WATCH")
     settings = [*(f"{table}_TABLE" for table in tables), "ORDERS_QUEUE_URL", "NOTIFY_FUNCTION", "STREAM_URL"]
     environment = {
         **os.environ,
@@ -134,8 +134,9 @@ def test_a_function_loads_only_what_it_uses(name: str) -> None:
     loaded = loaded_by(f"import {name}.app as app; app.handler.use_case")
 
     assert {one for one in loaded if one.startswith("use_cases.")} == used
-    for needless in ("psycopg", "adapters.history", "adapters.mock_market.venue"):
+    for needless in ("psycopg", "adapters.history"):
         assert (needless in loaded) == ("use_cases.execute" in used)
+    assert ("adapters.mock_market.venue" in loaded) == ("use_cases.venue_calls" in used)
 
 
 def test_migrate_loads_the_standard_library_alone_before_it_can_respond() -> None:

@@ -3,7 +3,7 @@
 What only one use case needs is imported where it is built, to keep cold starts short: `submit` loads no psycopg.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -16,13 +16,25 @@ from order_engine.settings import MissingSetting, Settings
 if TYPE_CHECKING:
     from psycopg import Connection
 
-    from order_engine.ports import Clock, Connections, NotifyRequests, OrderQueue, Quotas, Sockets, Subscribers
+    from order_engine.ports import (
+        Clock,
+        Connections,
+        NotifyRequests,
+        OrderQueue,
+        Quotas,
+        Sockets,
+        Subscribers,
+        Venue,
+        Watchlist,
+    )
     from order_engine.use_cases.access import Access
     from order_engine.use_cases.execute import Executor
+    from order_engine.use_cases.launch import Launches
     from order_engine.use_cases.notify import Notifier
     from order_engine.use_cases.orders import Orders
     from order_engine.use_cases.submit import Submission
     from order_engine.use_cases.subscribe import Subscription
+    from order_engine.use_cases.watch import Watcher
 
 
 def utc_now() -> datetime:
@@ -58,7 +70,8 @@ class Bootstrap:
         from order_engine.use_cases.submit import Submission
 
         given = self.settings
-        return Submission(self.journal, self.order_queue, self.now, given.text("STREAM_URL"), self.quotas)
+        parts = self.journal, self.order_queue, self.now, given.text("STREAM_URL"), self.quotas
+        return Submission(*parts, timedelta(days=given.number("LONGEST_REST_DAYS", 30)))
 
     def orders(self) -> "Orders":
         """Build the use case of orders."""
@@ -84,11 +97,7 @@ class Bootstrap:
     def executor(self) -> "Executor":
         """Build the use case of route_execute and dead_letters."""
         from order_engine.adapters.history import PostgresHistory
-        from order_engine.adapters.mock_market.chain import MockChain
-        from order_engine.adapters.mock_market.dice import VenueConditions
-        from order_engine.adapters.mock_market.venue import MockVenue
         from order_engine.domain.steps import Policy
-        from order_engine.domain.swaps import VenueName
         from order_engine.use_cases.audience import Audience
         from order_engine.use_cases.execute import Executor
         from order_engine.use_cases.publish import Publisher
@@ -97,28 +106,38 @@ class Bootstrap:
         given, now = self.settings, self.now
         audience = Audience(self.subscribers, self.connections)
         publisher = Publisher(self.journal, self.subscribers, audience, self.sockets, self.notify_requests, now)
-        chain = MockChain(self.dynamodb, given.text("CHAIN_TABLE"))
-        conditions = VenueConditions(
-            quote_latency_ms=given.milliseconds("VENUE_QUOTE_LATENCY_MS", VenueConditions.quote_latency_ms),
-            swap_latency_ms=given.milliseconds("VENUE_SWAP_LATENCY_MS", VenueConditions.swap_latency_ms),
-            error_rate=given.number("VENUE_ERROR_RATE", VenueConditions.error_rate, highest=1),
-            timeout_rate=given.number("VENUE_TIMEOUT_RATE", VenueConditions.timeout_rate, highest=1),
-            validity_seconds=given.number("VENUE_VALIDITY_SECONDS", VenueConditions.validity_seconds),
-            max_slip_bps=int(given.number("VENUE_MAX_SLIP_BPS", VenueConditions.max_slip_bps, highest=10_000)),
-            seed=given.optional("VENUE_SEED"),
-        )
         return Executor(
             journal=self.journal,
             publisher=publisher,
             queue=self.order_queue,
             history=PostgresHistory(self.connect_to_database),
-            venues=VenueCalls(tuple(MockVenue(name, chain, now, conditions) for name in VenueName), now),
+            watchlist=self.watchlist,
+            venues=VenueCalls(self.venues, now),
             now=now,
             policy=Policy(
                 retry_base_seconds=given.number("RETRY_BASE_SECONDS", Policy.retry_base_seconds),
                 max_age_seconds=given.number("ORDER_MAX_AGE_SECONDS", Policy.max_age_seconds),
             ),
         )
+
+    def watcher(self) -> "Watcher":
+        """Build the use case of watch_market."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        from order_engine.domain.swaps import VenueName
+        from order_engine.use_cases.venue_calls import VenueCalls
+        from order_engine.use_cases.watch import Watcher
+
+        # So many that fifty pairs are priced within `limits.QUOTE`, half a second each.
+        pools = {name: ThreadPoolExecutor(32, name) for name in VenueName}
+        return Watcher(self.watchlist, VenueCalls(self.venues, self.now, pools), self.order_queue, self.now)
+
+    def launches(self) -> "Launches":
+        """Build the use case of launch."""
+        from order_engine.adapters.mock_market.chain import MockChain
+        from order_engine.use_cases.launch import Launches
+
+        return Launches(MockChain(self.dynamodb, self.settings.text("CHAIN_TABLE")), self.now)
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
@@ -145,6 +164,14 @@ class Bootstrap:
         if not most or self.settings.text("ACCESS") == "open":
             return None
         return DynamoQuotas(self.dynamodb, self.settings.text("API_KEYS_TABLE"), Quota(most), self.now)
+
+    @cached_property
+    def watchlist(self) -> "Watchlist":
+        """The orders that rest."""
+        from order_engine.adapters.journal.watchlist import DynamoWatchlist
+
+        tables = self.settings.text("WATCH_TABLE"), self.settings.text("JOURNAL_TABLE")
+        return DynamoWatchlist(self.dynamodb, *tables, self.now)
 
     @cached_property
     def subscribers(self) -> "Subscribers":
@@ -182,6 +209,30 @@ class Bootstrap:
         from order_engine.adapters.queue import SqsOrderQueue
 
         return SqsOrderQueue(client("sqs"), self.settings.text("ORDERS_QUEUE_URL"))
+
+    @cached_property
+    def venues(self) -> "Sequence[Venue]":
+        """The mock venues, on one mock chain."""
+        from order_engine.adapters.mock_market.chain import MockChain
+        from order_engine.adapters.mock_market.dice import VenueConditions
+        from order_engine.adapters.mock_market.venue import MockVenue
+        from order_engine.domain.swaps import VenueName
+        from order_engine.domain.tokens import LAUNCHING
+
+        given = self.settings
+        chain = MockChain(self.dynamodb, given.text("CHAIN_TABLE"))
+        conditions = VenueConditions(
+            quote_latency_ms=given.milliseconds("VENUE_QUOTE_LATENCY_MS", VenueConditions.quote_latency_ms),
+            swap_latency_ms=given.milliseconds("VENUE_SWAP_LATENCY_MS", VenueConditions.swap_latency_ms),
+            error_rate=given.number("VENUE_ERROR_RATE", VenueConditions.error_rate, highest=1),
+            timeout_rate=given.number("VENUE_TIMEOUT_RATE", VenueConditions.timeout_rate, highest=1),
+            validity_seconds=given.number("VENUE_VALIDITY_SECONDS", VenueConditions.validity_seconds),
+            max_slip_bps=int(given.number("VENUE_MAX_SLIP_BPS", VenueConditions.max_slip_bps, highest=10_000)),
+            volatility_bps=int(given.number("MARKET_VOLATILITY_BPS", VenueConditions.volatility_bps, highest=5_000)),
+            launches=given.moments("MARKET_LAUNCHES", LAUNCHING),
+            seed=given.optional("VENUE_SEED"),
+        )
+        return tuple(MockVenue(name, chain, self.now, conditions) for name in VenueName)
 
     @cached_property
     def connect_to_database(self) -> "Callable[[], Connection[Any]]":
