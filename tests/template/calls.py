@@ -22,6 +22,7 @@ ADAPTERS = {
     "sockets": "GatewaySockets",
     "notify_requests": "LambdaNotifyRequests",
     "queue": "SqsOrderQueue",
+    "watchlist": "DynamoWatchlist",
     "chain": "MockChain",
     "_keys": "DynamoKeys",
     "quotas": "DynamoQuotas",
@@ -33,6 +34,8 @@ SETTINGS = {
     ("DynamoConnections", "_table"): "CONNECTIONS_TABLE",
     ("DynamoSubscribers", "_pages_table"): "SUBSCRIBER_PAGES_TABLE",
     ("DynamoSubscribers", "_journal_table"): "JOURNAL_TABLE",
+    ("DynamoWatchlist", "_table"): "WATCH_TABLE",
+    ("DynamoWatchlist", "_journal_table"): "JOURNAL_TABLE",
     ("MockChain", "_table"): "CHAIN_TABLE",
     ("DynamoKeys", "_table"): "API_KEYS_TABLE",
     ("DynamoQuotas", "_table"): "API_KEYS_TABLE",
@@ -40,6 +43,8 @@ SETTINGS = {
     ("LambdaNotifyRequests", "_function"): "NOTIFY_FUNCTION",
     ("GatewaySockets", ""): "MANAGEMENT_ENDPOINT",
 }
+# What a function asks of the venues, if not everything.
+ASKED = {"watch_market": {"spot"}}
 # Without a table of their own: adapters are built on them.
 BASES = {"DynamoBuckets"}
 CLIENTS = {"_dynamodb", "_sqs", "_lambda", "_api"}
@@ -51,6 +56,7 @@ ACTIONS = {
     "update_item": "dynamodb:UpdateItem",
     "delete_item": "dynamodb:DeleteItem",
     "send_message": "sqs:SendMessage",
+    "get_queue_attributes": "sqs:GetQueueAttributes",
     "invoke": "lambda:InvokeFunction",
     "post_to_connection": "execute-api:ManageConnections POST",
     "delete_connection": "execute-api:ManageConnections DELETE",
@@ -94,8 +100,8 @@ def _through_self(node: ast.AST) -> Iterator[tuple[str, str]]:
 
 def _built_for(function: str) -> set[str]:
     """The engine's classes that are built for a function: its handler names a method of `Bootstrap`
-    (`@entrypoint(Bootstrap.executor)`), and that method names them; a guarded one has the door as well. Empty for a
-    handler that names none."""
+    (`@entrypoint(Bootstrap.executor)`), and that method names them, or a part of `Bootstrap` that it uses does; a
+    guarded one has the door as well. Empty for a handler that names none."""
     handler = ast.parse((ROOT / "functions" / function / "app.py").read_text())
     methods = {
         node.attr
@@ -104,10 +110,11 @@ def _built_for(function: str) -> set[str]:
     }
     if any(isinstance(node, ast.Name) and node.id == "guarded" for node in ast.walk(handler)):
         methods.add("access")
+    bootstrap = _classes()["Bootstrap"]
     return {
         node.id
-        for method in methods
-        for node in ast.walk(_classes()["Bootstrap"][method])
+        for method in _reached(bootstrap, methods)
+        for node in ast.walk(bootstrap[method])
         if isinstance(node, ast.Name) and node.id in _classes()
     }
 
@@ -116,7 +123,9 @@ def calls_of(function: str) -> set[Call]:
     """The calls that a function's use case can make."""
     found: set[Call] = set()
     for name in _built_for(function):
-        for method in _classes()[name].values():
+        methods = _classes()[name]
+        asked_of = ASKED.get(function, set(methods)) if name == "MockVenue" else set(methods)
+        for method in (methods[one] for one in _reached(methods, asked_of)):
             for port, asked in _through_self(method):
                 if port in ADAPTERS and asked:
                     found |= _calls_in(ADAPTERS[port], asked)
@@ -126,19 +135,24 @@ def calls_of(function: str) -> set[Call]:
 def _calls_in(adapter: str, method: str) -> set[Call]:
     """The calls of one method of an adapter, by way of its other methods too."""
     methods = _classes()[adapter]
-    reached, open_ = set[str](), {method}
-    while open_:
-        name = open_.pop()
-        reached.add(name)
-        open_ |= {other for other, _ in _through_self(methods[name]) if other in methods} - reached
     calls: set[Call] = set()
-    for body in (methods[name] for name in reached):
+    for body in (methods[name] for name in _reached(methods, {method})):
         for operation, arguments in _operations_in(body):
             index = " index" * any(
                 isinstance(one, ast.keyword) and one.arg == "IndexName" for one in ast.walk(arguments)
             )
             calls |= {(ACTIONS[operation] + index, setting) for setting in _settings_of(adapter, arguments)}
     return calls
+
+
+def _reached(methods: dict[str, ast.FunctionDef], begin: set[str]) -> set[str]:
+    """The methods of a class that some of its methods come to, themselves among them."""
+    reached, open_ = set[str](), set(begin)
+    while open_:
+        name = open_.pop()
+        reached.add(name)
+        open_ |= {other for other, _ in _through_self(methods[name]) if other in methods} - reached
+    return reached
 
 
 def _operations_in(body: ast.FunctionDef) -> Iterator[tuple[str, ast.AST]]:

@@ -2,6 +2,7 @@
 
 import pytest
 from order_engine.adapters.journal.connections import BY_OWNER
+from order_engine.adapters.journal.watchlist import BY_PRICE
 
 from tests.template.calls import ADAPTERS, calls_of, classes_that_call_aws
 from tests.template.reading import (
@@ -18,6 +19,7 @@ from tests.template.reading import (
 
 LOGS = {("logs:CreateLogStream", "FunctionsLog"), ("logs:PutLogEvents", "FunctionsLog")}
 SOCKETS = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${WebSocketApi}/live"
+INDEXES = {"CONNECTIONS_TABLE": BY_OWNER, "JOURNAL_TABLE": BY_PRICE}
 DATABASE = "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${DatabaseStack.Outputs.ResourceId}"
 
 
@@ -31,7 +33,7 @@ def needed(folder: str) -> set[tuple[str, str]]:
         if action == "execute-api:ManageConnections":
             needs.add((action, f"{SOCKETS}/{of}/@connections/*"))
         elif of == "index":
-            needs.add((action, f"${{{referred(environment[setting])}.Arn}}/index/{BY_OWNER}"))
+            needs.add((action, f"${{{referred(environment[setting])}.Arn}}/index/{INDEXES[setting]}"))
         else:
             needs.add((action, referred(environment[setting])))
     for event in template()["Resources"][name]["Properties"].get("Events", {}).values():
