@@ -12,7 +12,7 @@ ARCHITECTURE := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 TEMPLATES := template.yaml $(wildcard infrastructure/*.yaml)
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv-sam/bin/sam
 
-.PHONY: help run stop status order watch cancel show psql keys invoke test bench chaos simulate formal lint validate build artifact sam-local sam-stack lock clean
+.PHONY: help run stop status order watch cancel launch show psql keys invoke test bench bench-resting chaos simulate formal lint validate build artifact sam-local sam-stack lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1 \2/p' $(MAKEFILE_LIST) | while read -r target text; \
@@ -28,7 +28,7 @@ status: $(READY) ## what the system is at: orders, queues, owed rows, last error
 	@$(BIN)/python -m local status
 
 TOKENS ?= SOL USDC 1
-order: $(READY) ## send an order and follow it; TOKENS="SOL USDC 1.5"
+order: $(READY) ## send an order and follow it; TOKENS="SOL USDC 1.5", "SOL USDC 1 orderType=limit limitPrice=151"
 	@$(BIN)/python -m local order $(TOKENS)
 
 watch: $(READY) ## show an order's statuses as they come; ORDER=<orderId>
@@ -36,6 +36,9 @@ watch: $(READY) ## show an order's statuses as they come; ORDER=<orderId>
 
 cancel: $(READY) ## cancel an order; ORDER=<orderId>
 	@$(BIN)/python -m local cancel "$(ORDER)"
+
+launch: $(READY) ## launch a token on the mock market; TOKEN=NOVA or ORBIT
+	@$(BIN)/python -m local launch "$(TOKEN)"
 
 show: $(READY) ## an order's whole story; ORDER=<orderId>
 	@$(BIN)/python -m local show "$(ORDER)"
@@ -56,6 +59,9 @@ test: $(READY) ## run every test; ARGS="tests/unit/test_routing.py -k floor" for
 
 bench: $(READY) ## measure throughput and latencies (90 s; wants the machine for itself)
 	@$(BIN)/python tests/load/bench.py
+
+bench-resting: $(READY) ## measure what resting orders cost (6 minutes)
+	@$(BIN)/python tests/load/resting.py
 
 chaos: $(READY) ## inject faults into the real stack, judged by a checker; ARGS="--seconds 400 --seed 3"
 	@$(BIN)/python tests/chaos/campaign.py $(ARGS)

@@ -49,10 +49,13 @@ def _parser() -> argparse.ArgumentParser:
     sending.add_argument("token_in", help="symbol or mint of the token to sell, such as SOL")
     sending.add_argument("token_out", help="symbol or mint of the token to buy, such as USDC")
     sending.add_argument("amount", help="how much to sell, such as 10 or 0.25")
+    sending.add_argument("fields", nargs="*", help="others, such as orderType=limit limitPrice=150.5 slippageBps=10")
     watching = command(_watch, "watch", "show an order's statuses as they come, until it has ended")
     watching.add_argument("order", help="its orderId or its streamUrl")
     watching.add_argument("--json", action="store_true", help="the messages as they are on the wire, one a line")
     command(_cancel, "cancel", "cancel an order, which is possible until it is submitted").add_argument("order")
+    launching = command(_launch, "launch", "launch a token on the mock market: from then on it can be traded")
+    launching.add_argument("token", help="NOVA or ORBIT")
     command(_status, "status", "what the running system is at: orders, queues, last errors")
     command(_show, "show", "an order's whole story: journal, log, rows").add_argument("order_id")
     command(_psql, "psql", "psql on the order history; takes its arguments, such as -c 'SELECT 1'")
@@ -82,7 +85,7 @@ def _run(arguments: Arguments) -> NoReturn:
 def _order(arguments: Arguments) -> int:
     from local.order import order
 
-    return order(arguments.token_in, arguments.token_out, arguments.amount)
+    return order(arguments.token_in, arguments.token_out, arguments.amount, arguments.fields)
 
 
 def _watch(arguments: Arguments) -> int:
@@ -95,6 +98,12 @@ def _cancel(arguments: Arguments) -> int:
     from local.order import cancel
 
     return cancel(arguments.order)
+
+
+def _launch(arguments: Arguments) -> int:
+    from local.operate import launch
+
+    return launch(arguments.token)
 
 
 def _status(_arguments: Arguments) -> int:

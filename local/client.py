@@ -1,8 +1,9 @@
 """A client of the system, as small as one can be."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from local.errors import OrderRefused
 
 PATH = "/api/orders/execute"
 _FINAL = frozenset({"confirmed", "failed", "cancelled", "expired"})
+_TELL_SECONDS = 2.0
 
 Message = dict[str, Any]
 
@@ -41,20 +43,31 @@ def cancel(http_base: str, order_id: str, key: str | None = None) -> Message:
     return _parse(response.text)
 
 
-def follow(websocket_url: str, after: int | None = None, key: str | None = None) -> Iterator[Message]:
+def follow(
+    websocket_url: str,
+    after: int | None = None,
+    key: str | None = None,
+    while_open: Callable[[Message], str] | None = None,
+) -> Iterator[Message]:
     """Yields an order's statuses, with numbers above `after`, as they arrive; ends after the final one. The `key` is of
-    use where the URL has no token.
+    use where the URL has no token. While the order is open and nothing comes, what `while_open` makes of that status is
+    yielded now and then, as a message without a sequence.
 
     Raises websockets.exceptions.InvalidStatus if the subscription is refused, ConnectionClosed if it breaks.
     """
     url = websocket_url if after is None else f"{websocket_url}&after={after}"
     headers = {"Authorization": f"Bearer {key}"} if key and "token=" not in url else {}
     with connect(url, proxy=None, additional_headers=headers) as socket:
-        status = None
-        while status not in _FINAL:
-            message = _parse(socket.recv())
-            status = message.get("status")
-            yield message
+        last: Message = {}
+        while last.get("status") not in _FINAL:
+            tell = while_open if last.get("status") == "open" else None
+            try:
+                last = _parse(socket.recv(timeout=_TELL_SECONDS if tell else None))
+            except TimeoutError:
+                if tell:
+                    yield {"status": "", "timestamp": datetime.now(UTC).isoformat(), "message": tell(last)}
+            else:
+                yield last
 
 
 def _problem(response: httpx.Response) -> Message:

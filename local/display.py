@@ -14,8 +14,8 @@ from local.client import Message
 _COLOURS = {"confirmed": "green", "failed": "red", "cancelled": "yellow", "expired": "yellow", "submitted": "cyan"}
 
 
-def show_life(messages: Iterable[Message], title: str, console: Console) -> Message:
-    """Show each status as it arrives, and return the last one."""
+def show_life(messages: Iterable[Message], title: str, console: Console) -> list[Message]:
+    """Show each status as it arrives, and what is told in between. Return the statuses."""
     if not console.is_terminal:
         console.print(title, highlight=False)
         return _show(messages, lambda row: _print_row(console, row))
@@ -39,14 +39,15 @@ def _detail(line: str) -> Table:
     return grid
 
 
-def _show(messages: Iterable[Message], add: Callable[[tuple[str, str, str]], None]) -> Message:
-    submitted_at = None
-    message: Message = {}
+def _show(messages: Iterable[Message], add: Callable[[tuple[str, str, str]], None]) -> list[Message]:
+    submitted_at, life = None, []
     for message in messages:
         at = datetime.fromisoformat(message["timestamp"])
         submitted_at = submitted_at or at
         add((f"{(at - submitted_at).total_seconds():.3f} s", message["status"], describe(message)))
-    return message
+        if message["status"]:
+            life.append(message)
+    return life
 
 
 def say(text: str, console: Console | None = None) -> None:

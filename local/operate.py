@@ -58,6 +58,23 @@ def stop() -> int:
     return 0
 
 
+def launch(token: str) -> int:
+    """Launch a token on the mock market. Return 0 if it is launched. Raises LocalStackError if no stack responds."""
+    stack = running()
+    try:
+        answer = client("lambda", stack.aws["AWS_ENDPOINT_URL"], stack.aws).invoke(
+            FunctionName=stack.outputs["LaunchFunctionName"], Payload=json.dumps({"token": token.upper()})
+        )
+    except (BotoCoreError, ClientError) as error:
+        raise LocalStackError(f"MiniStack does not respond: {error}") from error
+    said = json.loads(answer["Payload"].read())
+    if "opensAt" not in said:
+        wrong = [f"{one['field']} {one['message']}" for one in said.get("errors", [])]
+        raise LocalStackError("; ".join(wrong) or str(said))
+    say(f"{said['token']} can be traded since {said['opensAt']}")
+    return 0
+
+
 def status() -> int:
     """Print where the stack is reached, what it is at, and the last errors that were logged."""
     stack = running()

@@ -1,6 +1,7 @@
 """Sends one order to the running stack, or watches one, and shows what becomes of it."""
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -13,17 +14,26 @@ from local.client import cancel as cancel_over_http
 from local.display import say, show_life
 from local.errors import LocalStackError, OrderRefused
 from local.log import last_errors
+from local.market import Ticker
 from local.stack import STATE, Endpoints, running
 
+# JSON numbers; amounts and prices may be strings as well.
+_WHOLE_NUMBERS = ("slippageBps", "maxPriceImpactBps")
 
-def order(token_in: str, token_out: str, amount: str) -> int:
-    """Send a market order to the stack that `python -m local` runs. Return 0 if it was confirmed, 1 if not.
 
-    Raises LocalStackError if no stack is running.
+def order(token_in: str, token_out: str, amount: str, fields: Sequence[str]) -> int:
+    """Send an order to the stack that `python -m local` runs; `fields` are others of it, such as limitPrice=150.
+
+    Return 0 if it was confirmed, 1 if not. Raises LocalStackError if no stack is running, or a field has no value.
     """
-    console = Console()
+    console, asked = Console(), order_of(token_in, token_out, amount)
+    for field in fields:
+        name, given, value = field.partition("=")
+        if not given:
+            raise LocalStackError(f"a further field is given as name=value, such as orderType=limit, not {field!r}")
+        asked[name] = int(value) if name in _WHOLE_NUMBERS and value.isdecimal() else value
     try:
-        last = place(running(), token_in, token_out, amount, console)
+        last = place(running(), asked, console)[-1]
     except OrderRefused as refusal:
         show_refusal(refusal, console)
         return 1
@@ -40,7 +50,7 @@ def watch(order: str, as_json: bool) -> int:
     console = Console()
     try:
         if not as_json:
-            return _exit_code(show_life(follow(url, key=stack.key), f"order {order}", console))
+            return _exit_code(show_life(follow(url, key=stack.key), f"order {order}", console)[-1])
         message: Message = {}
         for message in follow(url, key=stack.key):
             say(json.dumps(message, default=str), console)
@@ -76,17 +86,22 @@ def parse_order_id(text: str) -> UUID:
         raise LocalStackError(f"give an orderId (with make: ORDER=<orderId>){given}") from error
 
 
-def place(endpoints: Endpoints, token_in: str, token_out: str, amount: str, console: Console) -> Message:
-    """Send a market order, show its life and return the last status.
+def order_of(token_in: str, token_out: str, amount: str) -> Message:
+    """The body of a market order."""
+    return {"tokenIn": token_in, "tokenOut": token_out, "amountIn": amount}
+
+
+def place(endpoints: Endpoints, asked: Message, console: Console) -> list[Message]:
+    """Send an order, show its life and return its statuses; while it rests, show where the price is.
 
     Raises OrderRefused, and LocalStackError if the stack does not respond.
     """
     try:
-        accepted = submit(
-            endpoints.http, {"tokenIn": token_in, "tokenOut": token_out, "amountIn": amount}, endpoints.key
-        )
-        title = f"order {accepted['orderId']}: {amount} {token_in} for {token_out}"
-        return show_life(follow(accepted["streamUrl"]), title, console)
+        accepted = submit(endpoints.http, asked, endpoints.key)
+        kind = f", {asked['orderType']}" if "orderType" in asked else ""
+        title = f"order {accepted['orderId']}: {asked['amountIn']} {asked['tokenIn']} for {asked['tokenOut']}{kind}"
+        watched = Ticker(endpoints, asked["tokenIn"], asked["tokenOut"])
+        return show_life(follow(accepted["streamUrl"], while_open=watched.tell), title, console)
     except (httpx.TransportError, WebSocketException, OSError) as error:
         raise LocalStackError(f"the stack at {endpoints.http} does not respond: {error or type(error)}") from error
 

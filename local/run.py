@@ -5,20 +5,23 @@ import os
 import sys
 import time
 from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
 
-from local.client import PATH
+from local.client import PATH, Message
 from local.display import say
 from local.errors import LocalStackError, OrderRefused
 from local.log import Echo
-from local.order import place, show_refusal
+from local.order import order_of, place, show_refusal
 from local.settings import read_settings
 from local.stack import LocalStack
 
 _SAMPLE = ("SOL", "USDC", "10")
+_RESTS_SECONDS = 75  # the last ten of which are of no use: a transaction can land for so long
 
 
 def run(quiet: bool) -> NoReturn:
@@ -44,24 +47,36 @@ def run(quiet: bool) -> NoReturn:
         keep=settings.keep,
     )
     with stack, nullcontext() if quiet else Echo(stack.log, console) as echo:
-        order_id = _show_sample(stack, console) if settings.sample else None
+        life = _show_sample(stack, order_of(*_SAMPLE), console) if settings.sample else []
+        order_id = str(life[-1]["orderId"]) if life else None
         _print_usage(stack, order_id, settings.keep, console)
         if echo:
             console.print("Errors, and orders that end, are shown here; QUIET=1: not.", highlight=False)
             echo.besides = order_id or ""
+        if quotes := [quote for message in life for quote in message.get("quotes", [])]:
+            _show_sample(stack, _limit_above(quotes), console)
         stack.wait_until_ended()
         raise LocalStackError(f"MiniStack ended by itself; {stack.log} may say why")
 
 
-def _show_sample(stack: LocalStack, console: Console) -> str | None:
-    """Send the sample order and show its life. Return its id, or None if it was not accepted or not followed."""
+def _show_sample(stack: LocalStack, asked: Message, console: Console) -> list[Message]:
+    """Send a sample order and show its life. Return its statuses; none if it was not accepted or not followed."""
     try:
-        return str(place(stack.endpoints, *_SAMPLE, console)["orderId"])
+        return place(stack.endpoints, asked, console)
     except OrderRefused as refusal:
         show_refusal(refusal, console)
     except LocalStackError as error:
         say(f"the sample order failed: {error}", console)
-    return None
+    return []
+
+
+def _limit_above(quotes: list[Message]) -> Message:
+    """A limit order that fires 0.1 % above the best of the last two quotes, with the usual slippageBps in reserve, and
+    waits for about a minute."""
+    best = max(Decimal(quote["amountOut"]) for quote in quotes[-2:])
+    price = (best / Decimal(_SAMPLE[2]) * Decimal("1.001") * Decimal("0.995")).quantize(Decimal("0.01"))
+    until = (datetime.now(UTC) + timedelta(seconds=_RESTS_SECONDS)).isoformat()
+    return {**order_of(*_SAMPLE), "orderType": "limit", "limitPrice": price, "expiresAt": until}
 
 
 def _print_usage(stack: LocalStack, order_id: str | None, keep: bool, console: Console) -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
+from order_engine.domain.tokens import LAUNCHING
 from order_engine.settings import MissingSetting, Settings
 from samtranslator.yaml_helper import yaml_parse
 
@@ -26,6 +27,8 @@ _PARAMETERS = {
     "VENUE_MAX_SLIP_BPS": "VenueMaxSlipBps",
     "VENUE_VALIDITY_SECONDS": "VenueValiditySeconds",
     "VENUE_SEED": "VenueSeed",
+    "MARKET_VOLATILITY_BPS": "MarketVolatilityBps",
+    "MARKET_LAUNCHES": "MarketLaunches",
     "RETRY_BASE_SECONDS": "RetryBaseSeconds",
     "ORDER_MAX_AGE_SECONDS": "OrderMaxAgeSeconds",
     "LOG_LEVEL": "LogLevel",
@@ -59,6 +62,7 @@ def read_settings(environment: Mapping[str, str]) -> RunSettings:
     try:
         for name in ("VENUE_QUOTE_LATENCY_MS", "VENUE_SWAP_LATENCY_MS"):
             Settings(given).milliseconds(name, (0, 0))
+        Settings(given).moments("MARKET_LAUNCHES", LAUNCHING)
     except MissingSetting as error:
         raise LocalStackError(str(error)) from error
     for name in ("SAMPLE", "RELOAD", "KEEP", "QUIET"):

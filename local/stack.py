@@ -33,8 +33,8 @@ _PID = "pid"
 _POLL_SECONDS = 0.2
 _FIRST_OWNER = "local"
 # How many of a function run at once, if not one. Two cores have no use for more; route_execute's number is the
-# template's reserved concurrency, and notify spends its time waiting.
-_WORKERS = {"SubmitFunction": 2, "RouteExecuteFunction": 10, "NotifyFunction": 8}
+# template's reserved concurrency, notify spends its time waiting, and a run of the watcher overlaps with the next.
+_WORKERS = {"SubmitFunction": 2, "RouteExecuteFunction": 10, "NotifyFunction": 8, "WatchMarketFunction": 3}
 _NOT_HOSTED = "MigrateFunction"  # CloudFormation's; here the schema is applied before the deploy
 # So many POSTs run or wait at once; more are answered with 429, as a full account does it. Those at the end of a longer
 # queue would come to submit's time limit, and their clients be told nothing of use.
@@ -200,10 +200,16 @@ class LocalStack:
             FunctionName=self.outputs["SubmitFunctionName"], ReservedConcurrentExecutions=_MOST_POSTS
         )
         self.gateway.open(self.outputs["HttpApiId"], self.outputs["WebSocketApiId"])
+        self._watch_market()
         if self._parameters.get("Access") == "keys":
             self._key = self._create_key()
         self._publish()
         self._progress("ready")
+
+    def _watch_market(self) -> None:
+        """Starts the first watch; MiniStack's first scheduled one comes more than a minute later."""
+        name = self.outputs["WatchMarketFunctionName"]
+        self.gateway.client("lambda").invoke(FunctionName=name, InvocationType="Event", Payload=b"{}")
 
     def _take_state(self) -> None:
         """Claims the folder for this stack alone."""

@@ -13,6 +13,7 @@ QUICK = {
     "VenueSwapLatencyMs": "100-200",
     "VenueValiditySeconds": "1",
     "RetryBaseSeconds": "0",
+    "MarketVolatilityBps": "0",
 }
 
 

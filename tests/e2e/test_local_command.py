@@ -24,6 +24,7 @@ from local.errors import LocalStackError
 from local.settings import read_settings
 from local.stack import ROOT
 from tests.e2e.system import FIVE, PATIENCE_SECONDS, an_order, statuses, wait_for
+from tests.support.operations import poll
 
 PASSWORD = re.compile(r"postgresql://\w+:[\w-]+@")
 SETTINGS = {"PORT": "0", "SAMPLE": "0", "VENUE_QUOTE_LATENCY_MS": "20-50", "VENUE_SWAP_LATENCY_MS": "150-300"}
@@ -124,8 +125,15 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         yield run
 
 
-def test_it_shows_the_life_of_a_sample_order(serving: Run) -> None:
-    assert re.findall(r"^ +[0-9]+\.[0-9]{3} s  (\w+)", serving.printed, re.MULTILINE) == FIVE
+def test_it_shows_the_lives_of_two_sample_orders(serving: Run) -> None:
+    def lives() -> list[list[str]]:
+        told = re.split(r"^order ", serving.printed, flags=re.MULTILINE)[1:]
+        return [re.findall(r"^ +[0-9]+\.[0-9]{3} s  (\w+)", one, re.MULTILINE) for one in told]
+
+    assert poll(lambda: len(lives()) == 2 and lives()[1][-1:] in (["confirmed"], ["expired"]), 120)
+    market, limit = lives()
+    assert market == FIVE
+    assert limit in (["pending", "open", "triggered", *FIVE[1:]], ["pending", "open", "expired"])
     assert re.search(r"raydium: price [0-9.]+, fee 0.003, you get [0-9.]+", serving.printed)
     assert re.search(r"meteora: price [0-9.]+, fee 0.002, you get [0-9.]+", serving.printed)
     assert re.search(r"received [0-9.]+ at [0-9.]+ on (raydium|meteora)", serving.printed)
@@ -330,6 +338,8 @@ def test_a_wrong_setting_is_named_in_one_line(project: Project) -> None:
         "VENUE_QUOTE_LATENCY_MS": "fast",
         "VENUE_MAX_SLIP_BPS": "abc",
         "VENUE_VALIDITY_SECONDS": "0",
+        "MARKET_VOLATILITY_BPS": "5001",
+        "MARKET_LAUNCHES": "NOVA=soon",
         "RETRY_BASE_SECONDS": "-3",
         "ORDER_MAX_AGE_SECONDS": "inf",
         "LOG_LEVEL": "loud",

@@ -115,6 +115,8 @@ def test_postgresql_holds_exactly_what_the_client_saw(system: System, life: list
         "failure_reason": None,
         "quotes": building["quotes"],
         "time_in_force": "gtc",
+        "limit_price": None,
+        "trigger_price": None,
         "expires_at": None,
         "created_at": at(life[0]),
         "completed_at": at(confirmed),

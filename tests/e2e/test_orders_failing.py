@@ -24,6 +24,7 @@ TRANSIENT = {"VENUE_UNAVAILABLE", "RATE_LIMITED"}
         ({"slippageBps": 0}, "SLIPPAGE_EXCEEDED", 4),
         ({"minAmountOut": "1600"}, "SLIPPAGE_EXCEEDED", 2),
         ({"amountIn": "1000000"}, "INSUFFICIENT_LIQUIDITY", 2),
+        ({"tokenOut": "NOVA"}, "NO_POOL", 2),
         ({"amountIn": "10000"}, "PRICE_IMPACT_TOO_HIGH", 2),
         ({"tokenIn": "BONK", "tokenOut": "MSOL", "amountIn": "0.00001"}, "AMOUNT_TOO_SMALL", 2),
     ],

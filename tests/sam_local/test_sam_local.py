@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -24,10 +25,13 @@ import psycopg
 import pytest
 from order_engine.adapters.journal.journal import DynamoJournal
 from order_engine.adapters.journal.subscribers import DynamoSubscribers
+from order_engine.adapters.journal.watchlist import DynamoWatchlist
 from order_engine.adapters.notify_requests import event_for
 from order_engine.adapters.queue import order_id_of
 from order_engine.bootstrap import utc_now
+from order_engine.domain.events import Opened
 from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.order import Order
 from order_engine.domain.record import OrderRecord
 from websockets.sync.client import ClientConnection, connect
 
@@ -134,6 +138,12 @@ def test_submit_takes_an_order_in_and_the_stack_executes_it(world: World) -> Non
 
     body = json.loads(answer["body"])
     assert (answer["statusCode"], body["status"]) == (202, "pending")
+    assert world.row(body["orderId"]) == ("confirmed", None)
+
+
+def test_submit_takes_a_limit_order_in(world: World) -> None:
+    body = json.loads(world.submitted("submit-limit")["body"])
+
     assert world.row(body["orderId"]) == ("confirmed", None)
 
 
@@ -269,6 +279,27 @@ def test_notify_brings_a_subscriber_up_to_date(world: World) -> None:
 
 def test_notify_has_nothing_to_do_for_a_subscriber_that_is_gone(world: World) -> None:
     assert world.invoke("notify") == {}
+
+
+def test_watch_market_brings_back_what_is_due(world: World) -> None:
+    terms = {**sample_order(uuid4()).model_dump(), "order_type": "limit", "limit_price": Decimal(1)}
+    record = OrderRecord.accepted(Order(**terms))
+    order_id = world.journal().create(record, "none").order.order_id
+    claim = world.journal().claim(order_id)
+    opened = Opened(**record.header(utc_now()), message="at rest", reference_price=Decimal(1))
+    world.journal().release(world.journal().append(claim, record.followed_by(opened)))
+    watched, journal = (world.sam.stack.outputs[name] for name in ("WatchTableName", "JournalTableName"))
+    DynamoWatchlist(world.client("dynamodb"), watched, journal, utc_now).note(record.order)
+
+    assert world.invoke("watch_market")["looks"] >= 1
+    assert world.row(order_id) == ("confirmed", None)
+
+
+def test_launch_opens_the_pools_of_a_token(world: World) -> None:
+    answer = world.invoke("launch")
+
+    assert sorted(answer) == ["opensAt", "token"]
+    assert world.invoke("launch") == answer
 
 
 def test_migrate_applies_the_migrations_and_answers_cloudformation(world: World) -> None:

@@ -20,7 +20,16 @@ Item = dict[str, Any]  # DynamoDB's, with its types
 Row = dict[str, Any]
 # How many of a function run at once. More than the local stack has: an invocation that waits behind some that hang
 # would be stopped by its own time limit.
-FUNCTIONS = {"route_execute": 10, "dead_letters": 1, "notify": 50, "submit": 12, "orders": 4, "ws_connect": 16}
+FUNCTIONS = {
+    "route_execute": 10,
+    "dead_letters": 1,
+    "notify": 50,
+    "submit": 12,
+    "orders": 4,
+    "ws_connect": 16,
+    "watch_market": 4,
+    "launch": 1,
+}
 EXECUTING = ("route_execute", "dead_letters")
 
 _Found = TypeVar("_Found")
@@ -125,6 +134,10 @@ class Operator:
             for configured in before:
                 self.functions.update_function_configuration(**configured)
             hosts.stop()
+
+    def watch_market(self) -> None:
+        """Have a run of the watcher begin, which takes over from the present one."""
+        self.functions.invoke(FunctionName=self.name_of("watch_market"), InvocationType="Event", Payload=b"{}")
 
     def configuration(self, function: str) -> dict[str, Any]:
         """What `update_function_configuration` takes to leave a function as it is."""
