@@ -6,6 +6,7 @@ from datetime import datetime
 from order_engine.adapters.mock_market.chain import Execution, Sent, refusal_of
 from order_engine.domain.errors import FailureCode
 from order_engine.domain.swaps import Dropped, Ended, InFlight, Landed, NotFound, Reverted, Transaction
+from order_engine.limits import DYNAMODB
 
 from tests.doubles.gate import Gate, Service, outside
 
@@ -51,6 +52,7 @@ class Ledger:
     careless: bool = False
     sent: dict[str, Broadcast] = field(default_factory=dict)
     guards: dict[str, str] = field(default_factory=dict)
+    launches: dict[str, datetime] = field(default_factory=dict)
 
     def of(self, tx_hash: str, now: datetime) -> Broadcast | None:
         """A transaction, as it stands at a moment."""
@@ -115,6 +117,17 @@ class MemoryChain:
             return InFlight()
         died = self._forestall(transaction) if isinstance(found, NotFound) else self._stop(transaction)
         return Dropped() if died else self.declare_dead(transaction, now)
+
+    def launch(self, symbol: str, at: datetime) -> datetime:
+        """See `MockChain.launch`: an operator's call, not a venue's."""
+        opens_at = at.replace(microsecond=at.microsecond // 1000 * 1000)
+        take = lambda: self.ledger.launches.setdefault(symbol, opens_at)  # noqa: E731
+        return self.gate.call(Service.CHAIN, "launch", take, DYNAMODB)
+
+    @outside(Service.CHAIN)
+    def opens_at(self, symbol: str) -> datetime | None:
+        """See `MockChain.opens_at`."""
+        return self.ledger.launches.get(symbol)
 
     @outside(Service.CHAIN)
     def _forestall(self, transaction: Transaction) -> bool:

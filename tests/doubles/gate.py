@@ -26,6 +26,7 @@ LATE_SECONDS = 7.0  # when a call takes effect that nobody waits for any more: a
 class Service(StrEnum):
     """The outside systems."""
 
+    WATCHLIST = "watchlist"
     JOURNAL = "journal"
     PAGES = "pages"
     CONNECTIONS = "connections"
@@ -41,7 +42,7 @@ class Service(StrEnum):
     @property
     def is_repeated(self) -> bool:
         """Whether the SDK repeats a call that fails (adapters/aws.py)."""
-        return self in (Service.JOURNAL, Service.PAGES, Service.CONNECTIONS, Service.QUEUE)
+        return self in (Service.JOURNAL, Service.WATCHLIST, Service.PAGES, Service.CONNECTIONS, Service.QUEUE)
 
     @property
     def is_a_venues(self) -> bool:
@@ -50,6 +51,7 @@ class Service(StrEnum):
 
 
 LIMITS: dict[Service, float] = {
+    Service.WATCHLIST: limits.DYNAMODB,
     Service.JOURNAL: limits.DYNAMODB,
     Service.PAGES: limits.DYNAMODB,
     Service.CONNECTIONS: limits.DYNAMODB,
@@ -201,6 +203,11 @@ class Gate:
             self.timeline.sleep()
         else:
             self.timeline.wait(limit)
+
+    @property
+    def calm_from(self) -> float:
+        """When the last fault was over."""
+        return max((call.at + LATE_SECONDS for call, mode in self.story if mode), default=0.0)
 
     def told(self) -> list[str]:
         """The story, a line for each call."""

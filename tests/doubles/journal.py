@@ -114,7 +114,8 @@ class MemoryJournal:
     @outside(Service.JOURNAL)
     def release(self, claim: Claim, closed: bool = False, not_before: datetime | None = None) -> None:
         there = self._leased(claim)
-        there.record = replace(there.record, errors=claim.record.errors, behind=claim.record.behind)
+        seen = claim.record
+        there.record = replace(there.record, errors=seen.errors, behind=seen.behind, misses=seen.misses)
         there.lease_owner = None
         if not_before:
             there.not_before = _milliseconds(not_before)

@@ -10,18 +10,22 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
+from order_engine.adapters.journal.item import side_name, side_of
+from order_engine.domain.events import Opened
 from order_engine.ports import KEY_LIFETIME
 
 from tests.chaos.checker import check
 from tests.chaos.world import Breach, Cancel, Journaled, OnChain, Posted, Terms, Transcript
 from tests.chaos.world import World as Judged
 from tests.doubles.platform import Platform
+from tests.doubles.resting import at_rest
 from tests.doubles.services import Message, Socket, parsed
 
 BODY: Message = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": 10}
 _MOST_POSTS = 100
 _ERA_SECONDS = (KEY_LIFETIME + timedelta(hours=1)).total_seconds()
 _SETTLING_SECONDS = 7200.0
+_DUE_SECONDS = 180.0  # the next watch, the next message, and a worker that died
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Life:
     repeats_at: Sequence[float] = ()
     renewals: int = 0
     asks: Mapping[str, str] = field(default_factory=dict)  # besides
+    launches: Mapping[str, float] = field(default_factory=dict)  # tokens, and when their pools open
 
 
 @dataclass
@@ -160,6 +165,8 @@ class World:
             later(partial(self.post, number, life, 0), life.begins_at + at)
         for era in range(1, life.renewals + 1):
             later(partial(self.post, number, life, era), life.begins_at + era * _ERA_SECONDS)
+        for token, at in life.launches.items():
+            self.timeline.later(life.begins_at + at, partial(self.platform.launch, token))
         for at in life.cancels_at:
             later(partial(self.cancel, number), life.begins_at + at)
         for visit in life.visits:
@@ -270,8 +277,8 @@ class World:
     # --- the judgement ------------------------------------------------------------------------------------------------
 
     def breaches(self) -> list[Breach]:
-        """What the checker finds."""
-        return check(self.evidence())
+        """What the checker finds, and what only whoever moves the market can tell."""
+        return [*check(self.evidence()), *at_rest(self.platform, self.platform.gate.calm_from, _DUE_SECONDS)]
 
     def evidence(self) -> Judged:
         """What the run has left behind, as plain values."""
@@ -310,7 +317,16 @@ class World:
             waiting=platform.waiting,
             dead_letters=[letter.body for letter in platform.dead_letters],
             poison=nobodys,
-            terms=self._terms,
+            terms=replace(self._terms, longest_rest=platform.longest_rest),
+            index={
+                order_id: (side_name(side_of(item.record.order)), item.record.last.reference_price)
+                for order_id, item in orders.items()
+                if isinstance(item.record.last, Opened)
+            },
+            sides=[side_name(side) for side in platform.tables.sides],
+            expiries=list(platform.tables.expiries),
+            launches={token: at.timestamp() for token, at in platform.ledger.launches.items()},
+            ended_at=self.timeline().timestamp(),
         )
 
     @property

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor as Pool
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -26,6 +27,7 @@ from uuid import UUID
 from order_engine import limits
 from order_engine.domain.access import ANYBODY, PUBLIC
 from order_engine.domain.errors import OrderEngineError, UnknownOrder
+from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.refusals import RequestRefused
 from order_engine.domain.steps import Policy
 from order_engine.domain.subscriber import Subscriber
@@ -37,12 +39,14 @@ from order_engine.entrypoints.socket_messages import answer
 from order_engine.use_cases.access import Access
 from order_engine.use_cases.audience import Audience
 from order_engine.use_cases.execute import Executor
+from order_engine.use_cases.launch import Launches
 from order_engine.use_cases.notify import Notifier
 from order_engine.use_cases.orders import Orders
 from order_engine.use_cases.publish import Publisher
 from order_engine.use_cases.submit import Submission
 from order_engine.use_cases.subscribe import Subscription
 from order_engine.use_cases.venue_calls import VenueCalls
+from order_engine.use_cases.watch import Watcher
 
 from tests.doubles.chain import Ledger, MemoryChain
 from tests.doubles.connections import MemoryConnections
@@ -62,6 +66,7 @@ from tests.doubles.subscribers import MemorySubscribers
 from tests.doubles.tables import Tables
 from tests.doubles.timeline import Ended
 from tests.doubles.venues import Market, ScriptedVenue
+from tests.doubles.watchlist import MemoryWatchlist
 
 # Seconds, as in template.yaml (test_platform.py).
 FUNCTIONS = {
@@ -71,11 +76,15 @@ FUNCTIONS = {
     "notify": 30.0,
     "route_execute": 20.0,
     "dead_letters": 20.0,
+    "watch_market": 160.0,
+    "launch": 15.0,
 }
 VISIBILITY_SECONDS, DEAD_LETTER_SECONDS = 45.0, 300.0
 MAX_RECEIVES, WORKERS = 5, 10
 
 INVOCATION_RETRIES = (60.0, 120.0)  # after which Lambda repeats an asynchronous invocation that failed
+WATCH_SECONDS = 60.0  # from one invocation of watch_market to the next
+_FIRST_WATCH_SECONDS = 0.5  # after the first order was noted
 _BURIALS = 10  # after so many tries a dead letter is left where it is
 _LAST_SECONDS = 0.3  # of an invocation, as in `order_engine.entrypoints.handler`
 _OPENING_SECONDS = 0.02  # after the handshake's answer, until posts are accepted
@@ -88,6 +97,7 @@ class Parts:
     journal: type[MemoryJournal] = MemoryJournal
     subscribers: type[MemorySubscribers] = MemorySubscribers
     connections: type[MemoryConnections] = MemoryConnections
+    watchlist: type[MemoryWatchlist] = MemoryWatchlist
     queue: type[MemoryQueue] = MemoryQueue
     history: type[MemoryHistory] = MemoryHistory
     sockets: type[MemorySockets] = MemorySockets
@@ -123,11 +133,15 @@ class Platform:
     rows: Rows = field(default_factory=Rows)
     sockets: dict[str, Socket] = field(default_factory=dict)
     dead_letters: list[Letter] = field(default_factory=list)
+    longest_rest: timedelta = timedelta(days=30)
     by_hand: bool = False
     kept: deque[tuple[Letter | Subscriber, float]] = field(default_factory=deque)
     waiting: int = 0  # messages that are in the queue
     _busy: int = 0
     _ready: deque[Letter] = field(default_factory=deque)
+    _watchers: list[Watcher] = field(default_factory=list)  # one for each environment that is warm
+    _is_watched: bool = False
+    _schedules: int = 0
 
     def __post_init__(self) -> None:
         gate, parts = self.gate, self.parts
@@ -135,14 +149,15 @@ class Platform:
         self.journal = parts.journal(gate, self.tables)
         self.subscribers = parts.subscribers(gate, self.tables)
         self.connections = parts.connections(gate, self.tables)
+        self.watchlist = parts.watchlist(gate, self.tables, self.begin_to_watch)
         self.audience = Audience(self.subscribers, self.connections)
         self.access = Access(None, gate.timeline)
         self.posts = parts.sockets(gate, self.sockets, self.disconnect)
-        self.queue = parts.queue(gate, self._put)
+        self.queue = parts.queue(gate, self._put, lambda: len(self._ready))
         self.notify_requests = parts.notify_requests(gate, self._ask)
         self.history = parts.history(gate, self.rows)
-        chain = MemoryChain(gate, self.ledger)
-        self.venues = tuple(parts.venue(name, chain, self.market) for name in VenueName)
+        self.chain = MemoryChain(gate, self.ledger)
+        self.venues = tuple(parts.venue(name, self.chain, self.market) for name in VenueName)
 
     # --- the functions ------------------------------------------------------------------------------------------------
 
@@ -156,6 +171,7 @@ class Platform:
             Publisher(self.journal, *watching, self.timeline, posts),
             self.queue,
             self.history,
+            self.watchlist,
             VenueCalls(self.venues, self.timeline, pools),
             self.timeline,
             self.parts.policy,
@@ -176,7 +192,13 @@ class Platform:
 
     def submission(self) -> Submission:
         """That of submit."""
-        return Submission(self.journal, self.queue, self.timeline)
+        return Submission(self.journal, self.queue, self.timeline, longest_rest=self.longest_rest)
+
+    def watcher(self) -> Watcher:
+        """That of the function which watches the market."""
+        calls = VenueCalls(self.venues, self.timeline, dict.fromkeys(VenueName, VirtualPool(self.timeline)))
+        pool = VirtualPool(self.timeline)
+        return Watcher(self.watchlist, calls, self.queue, self.timeline, self.timeline.wait, pool)
 
     def invoke(self, function: str, work: Callable[[], object], ended: Ended, delay: float = 0.0) -> None:
         """Has a function do its work, in its time."""
@@ -323,6 +345,61 @@ class Platform:
     def _delete(self, letter: Letter) -> None:
         self.waiting -= not letter.deleted
         letter.deleted = True
+
+    # --- the market ---------------------------------------------------------------------------------------------------
+
+    def rests(self) -> bool:
+        """Whether there is an order that waits for the market."""
+        return any(item.record.status is OrderStatus.OPEN for item in self.tables.orders.values())
+
+    def begin_to_watch(self) -> None:
+        """Something rests: from now on the schedule is kept until nothing does. A watch over nothing is left out."""
+        if not self._is_watched and not self.by_hand:
+            self._is_watched = True
+            self._schedules += 1
+            self.timeline.later(_FIRST_WATCH_SECONDS, partial(self._keep_schedule, self._schedules))
+
+    def _keep_schedule(self, number: int) -> None:
+        if number != self._schedules:
+            return
+        self._is_watched = self.rests()
+        if self._is_watched:
+            self.watch()
+            self.timeline.later(WATCH_SECONDS, partial(self._keep_schedule, number))
+
+    def watch(self, delay: float = 0.0) -> None:
+        """The schedule invokes watch_market, in an environment that is warm, or in another one."""
+        watcher = self._watchers.pop() if self._watchers else self.watcher()
+
+        def ended(fault: BaseException | None) -> None:
+            if fault is None:
+                self._watchers.append(watcher)
+
+        self.invoke("watch_market", partial(self._watch, watcher), ended, delay)
+
+    def _watch(self, watcher: Watcher) -> None:
+        """What the function does. It also ends when nothing rests any more."""
+        idle = False
+
+        def pause(seconds: float) -> None:
+            nonlocal idle
+            self.timeline.wait(seconds)
+            idle = not self.rests()
+            if idle:
+                self._is_watched = False
+
+        watcher.pause = pause
+        with limits.invocation(lambda: 0.0 if idle else self.timeline.seconds_left - _LAST_SECONDS):
+            watcher.run()
+
+    def launch(self, symbol: str) -> None:
+        """An operator has the pools of a token opened, and tries again until that is done."""
+
+        def ended(fault: BaseException | None) -> None:
+            if fault:
+                self.timeline.later(1.0, lambda: self.launch(symbol))
+
+        self.invoke("launch", lambda: Launches(self.chain, self.timeline).open(symbol), ended)
 
     # --- notify -------------------------------------------------------------------------------------------------------
 

@@ -33,10 +33,16 @@ def parsed(text: str) -> Message:
 class MemoryQueue:
     """Implements `ports.OrderQueue`. `put` places a message on somebody's queue, to be delivered after a delay."""
 
-    def __init__(self, gate: Gate, put: Callable[[UUID, float], object] = lambda _order_id, _delay: None) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        put: Callable[[UUID, float], object] = lambda _order_id, _delay: None,
+        waiting: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.gate = gate
         self.sent: list[tuple[UUID, int]] = []
         self._put = put
+        self._waiting = waiting
 
     @outside(Service.QUEUE)
     def send(self, order_id: UUID, delay_seconds: int = 0) -> None:
@@ -45,6 +51,11 @@ class MemoryQueue:
             raise AssertionError(f"SQS takes no delay of {delay_seconds!r} s")
         self.sent.append((order_id, delay_seconds))
         self._put(order_id, delay_seconds)
+
+    @outside(Service.QUEUE)
+    def waiting(self) -> int:
+        """See `ports.OrderQueue`."""
+        return self._waiting()
 
 
 @dataclass

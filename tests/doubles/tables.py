@@ -4,9 +4,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
+from order_engine.adapters.journal.item import milliseconds
 from order_engine.adapters.journal.subscribers import PAGE_SIZE, PAGES
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.subscriber import Connection, Subscriber
+from order_engine.ports import Side
 
 Watching = dict[str, Subscriber]  # by connection
 
@@ -34,7 +36,12 @@ class OrderItem:
         """The record as it stands."""
         subscribers = tuple(self.subscribers.values())
         return replace(
-            self.record, subscribers=subscribers, crowded=self.crowded, taken_up=self.touched, closed=self.closed
+            self.record,
+            subscribers=subscribers,
+            crowded=self.crowded,
+            taken_up=self.touched,
+            held=self.lease_owner is not None,
+            closed=self.closed,
         )
 
 
@@ -76,6 +83,9 @@ class Tables:
     keys: dict[str, Key] = field(default_factory=dict)
     further: dict[UUID, dict[int, Page]] = field(default_factory=dict)
     connections: dict[str, Socketed] = field(default_factory=dict)
+    runner: str = ""  # who watches the market
+    sides: dict[Side, datetime] = field(default_factory=dict)
+    expiries: dict[str, UUID] = field(default_factory=dict)  # by the names of their entries
 
     def page(self, subscriber: Subscriber) -> OrderItem | Page | None:
         """The item in which a subscriber is kept, or would be."""
@@ -89,7 +99,10 @@ class Tables:
         return {name: one for page in pages for name, one in page.subscribers.items()}
 
     def sweep(self, now: datetime) -> None:
-        """Deletes the orders and keys whose time to live is over, which DynamoDB does some time later."""
+        """Deletes the orders and keys whose time to live is over, which DynamoDB does some time later; and the expiries
+        that are over, which a watcher has found long before, unless there was none because nothing rested."""
         kept = {key: item for key, item in self.orders.items() if not item.expires_at or item.expires_at > now}
         self.orders = kept
         self.keys = {name: key for name, key in self.keys.items() if key.expires_at > now.timestamp()}
+        until = f"{milliseconds(now):015d}"
+        self.expiries = {name: order_id for name, order_id in self.expiries.items() if name > until}

@@ -21,6 +21,7 @@ from order_engine.adapters.journal import subscribers as adapter
 from order_engine.adapters.journal.connections import MESSAGES, MOST_ORDERS, DynamoConnections
 from order_engine.adapters.journal.journal import DynamoJournal
 from order_engine.adapters.journal.subscribers import DynamoSubscribers
+from order_engine.adapters.journal.watchlist import DynamoWatchlist
 from order_engine.adapters.mock_market.chain import Execution, MockChain, Sent
 from order_engine.adapters.queue import SqsOrderQueue, order_id_of
 from order_engine.adapters.sockets import GatewaySockets
@@ -49,8 +50,20 @@ from order_engine.domain.refusals import (
 )
 from order_engine.domain.subscriber import OVERDUE_AFTER, Connection, Subscriber
 from order_engine.domain.swaps import Dropped, Ended, InFlight, Landed, NotFound, Reverted, Transaction
+from order_engine.domain.tokens import TOKENS
 from order_engine.limits import invocation
-from order_engine.ports import KEY_LIFETIME, Claim, Connections, Journal, OrderQueue, Sockets, Subscribers
+from order_engine.ports import (
+    KEY_LIFETIME,
+    Claim,
+    Connections,
+    Cursor,
+    Journal,
+    OrderQueue,
+    Side,
+    Sockets,
+    Subscribers,
+    Watchlist,
+)
 
 from tests.doubles.chain import Ledger, MemoryChain
 from tests.doubles.connections import MemoryConnections
@@ -60,7 +73,8 @@ from tests.doubles.services import MemoryQueue, MemorySockets, Socket
 from tests.doubles.subscribers import MemorySubscribers
 from tests.doubles.tables import Tables
 from tests.doubles.timeline import Timeline
-from tests.support.builders import a_record, a_transaction, advanced, an_order
+from tests.doubles.watchlist import MemoryWatchlist
+from tests.support.builders import START, a_limit, a_record, a_transaction, advanced, an_order
 from tests.support.local_aws import LocalGateway, create_table
 
 PAGE_SIZE, PAGES, MOST_STREAMS = 3, 3, 3  # instead of 20 and 25, which would make a test of a full order a long one
@@ -75,6 +89,8 @@ class Chain(Protocol):
     def look_up(self, tx_hash: str) -> Sent | Ended | NotFound: ...
     def land(self, transaction: Sent) -> Ended: ...
     def declare_dead(self, transaction: Transaction, now: datetime) -> Ended | InFlight: ...
+    def launch(self, symbol: str, at: datetime) -> datetime: ...
+    def opens_at(self, symbol: str) -> datetime | None: ...
 
 
 @dataclass(frozen=True)
@@ -86,6 +102,7 @@ class World:
     journal: Journal
     subscribers: Subscribers
     connections: Connections
+    watchlist: Watchlist
     chain: Chain
     queue: OrderQueue
     queued: Callable[[], list[UUID]]
@@ -134,6 +151,7 @@ def _doubles() -> World:
         MemoryJournal(gate, tables),
         MemorySubscribers(gate, tables),
         MemoryConnections(gate, tables, MOST_STREAMS),
+        MemoryWatchlist(gate, tables),
         MemoryChain(gate, Ledger()),
         queue,
         lambda: [order_id for order_id, delay in queue.sent if not delay],
@@ -144,7 +162,8 @@ def _doubles() -> World:
 def _adapters(aws: tuple[Any, Any]) -> World:
     dynamodb, sqs = aws
     now, suffix = Timeline(), uuid4().hex
-    names = {kind: kind + suffix for kind in ("Journal", "ClientOrderIds", "Connections", "SubscriberPages", "Chain")}
+    kinds = ("Journal", "ClientOrderIds", "Connections", "SubscriberPages", "Watch", "Chain")
+    names = {kind: kind + suffix for kind in kinds}
     for kind, name in names.items():
         create_table(dynamodb, name, f"{kind}Table")
     url = sqs.create_queue(QueueName=suffix)["QueueUrl"]
@@ -159,6 +178,7 @@ def _adapters(aws: tuple[Any, Any]) -> World:
         DynamoJournal(dynamodb, names["Journal"], names["ClientOrderIds"], now, LEASE),
         DynamoSubscribers(dynamodb, names["SubscriberPages"], names["Journal"]),
         DynamoConnections(dynamodb, names["Connections"], now, MOST_STREAMS),
+        DynamoWatchlist(dynamodb, names["Watch"], names["Journal"], now),
         MockChain(dynamodb, names["Chain"]),
         SqsOrderQueue(sqs, url),
         lambda: [order_id_of(one["Body"]) for one in sqs.receive_message(QueueUrl=url).get("Messages", [])],
@@ -693,6 +713,183 @@ def test_messages_of_a_connection_are_counted_by_their_cost(world: World) -> Non
     assert not caught.value.told  # it was let through since
 
 
+# --- orders that rest -------------------------------------------------------------------------------------------------
+
+USDT = TOKENS["USDT"].symbol
+SOL_RISES, SOL_FALLS = (Side(("SOL", "USDC"), rises) for rises in (True, False))
+
+
+def rested(world: World, price: str, order_type: str = "limit", **changes: Any) -> Claim:
+    """The claim of an order that has come to rest until the market price is this one."""
+    name = "limit_price" if order_type == "limit" else "trigger_price"
+    changes = {"order_type": order_type, name: Decimal(price), **changes}
+    claim = world.journal.claim(world.created(**changes).order.order_id)
+    return world.journal.append(claim, opened(world, claim.record, price))
+
+
+def opened(world: World, record: OrderRecord, price: str) -> OrderRecord:
+    """The record with another rest."""
+    return advanced(record, OrderStatus.OPEN, world.now(), reference_price=Decimal(price))
+
+
+def due(world: World, side: Side, price: str, page: int = 50) -> list[UUID]:
+    """All that is due, in pages of this size."""
+    found, cursor = world.watchlist.due(side, Decimal(price), page, None)
+    assert len(found) <= page
+    while cursor is not None:
+        orders, cursor = world.watchlist.due(side, Decimal(price), page, cursor)
+        assert len(orders) <= page
+        found += orders
+    return found
+
+
+@pytest.mark.parametrize("page", [1, 2, 50])
+def test_what_is_due_is_found_by_its_side_and_price(world: World, page: int) -> None:
+    def ids(order_type: str, *prices: str) -> list[UUID]:
+        return [rested(world, price, order_type).record.order.order_id for price in prices]
+
+    rise_150, rise_150_1, rise_9, rise_last_digit = ids("limit", "150", "150.1", "9", "150.000000000000001")
+    fall_150, fall_149_9, fall_1000 = ids("stop", "150", "149.9", "1000")
+    (profit,) = ids("takeProfit", "149.99")
+    other = rested(world, "1", token_out=USDT).record.order.order_id
+
+    assert due(world, SOL_RISES, "150", page) == [rise_9, profit, rise_150]
+    assert due(world, SOL_RISES, "150.000000000000001", page)[3:] == [rise_last_digit]
+    assert due(world, SOL_RISES, "999999", page)[-1] == rise_150_1
+    assert due(world, SOL_RISES, "8.999999999999999999", page) == []
+    assert due(world, SOL_FALLS, "150", page) == [fall_1000, fall_150]
+    assert due(world, SOL_FALLS, "0.000000000000000001", page)[2:] == [fall_149_9]
+    assert due(world, Side(("SOL", USDT), rises=True), "1", page) == [other]
+    assert due(world, Side(("USDC", "SOL"), rises=True), "1000", page) == []
+
+
+def test_a_lookup_goes_on_behind_what_it_has_read_and_starts_over_where_the_price_went_back(world: World) -> None:
+    rising = [rested(world, f"10{number}").record.order.order_id for number in range(6)]
+    falling = [rested(world, f"20{number}", "stop").record.order.order_id for number in reversed(range(6))]
+
+    for side, orders, price, nearer in ((SOL_RISES, rising, "109", "101"), (SOL_FALLS, falling, "199", "204")):
+        first, cursor = world.watchlist.due(side, Decimal(price), 4, None)
+        assert first == orders[:4]
+        assert cursor is not None
+        rest, end = world.watchlist.due(side, Decimal(price), 4, cursor)
+        assert (rest, end) == (orders[4:], None)
+        assert due_from(world, side, nearer, cursor) == orders[:2]
+
+
+def due_from(world: World, side: Side, price: str, cursor: Cursor) -> list[UUID]:
+    return world.watchlist.due(side, Decimal(price), 4, cursor)[0]
+
+
+def test_orders_at_one_price_are_each_found_once(world: World) -> None:
+    orders = {rested(world, "150").record.order.order_id for _ in range(7)}
+
+    found = due(world, SOL_RISES, "150", page=3)
+
+    assert (len(found), set(found)) == (7, orders)
+
+
+def test_a_lookup_goes_on_behind_an_order_that_is_gone(world: World) -> None:
+    claims = [rested(world, f"10{number}") for number in range(4)]
+    first, cursor = world.watchlist.due(SOL_RISES, Decimal(110), 2, None)
+    for claim in claims[:2]:
+        world.journal.append(claim, advanced(claim.record, OrderStatus.TRIGGERED, world.now()))
+
+    assert due_from(world, SOL_RISES, "110", cursor) == [claim.record.order.order_id for claim in claims[2:]]
+    assert first == [claim.record.order.order_id for claim in claims[:2]]
+
+
+def test_an_order_is_found_while_it_rests_and_no_longer(world: World) -> None:
+    claim = rested(world, "150")
+    order_id = claim.record.order.order_id
+    world.journal.release(claim)
+    claim = world.journal.claim(order_id)
+    assert due(world, SOL_RISES, "150") == [order_id]  # a worker has it, and its own quote decides
+    assert not world.watchlist.is_empty(SOL_RISES)
+
+    claim = world.journal.append(claim, advanced(claim.record, OrderStatus.TRIGGERED, world.now()))
+    assert due(world, SOL_RISES, "999") == []
+    assert world.watchlist.is_empty(SOL_RISES)
+
+    claim = world.journal.append(claim, advanced(claim.record, OrderStatus.ROUTING, world.now(), attempt=1))
+    world.journal.append(claim, opened(world, claim.record, "151"))
+    assert due(world, SOL_RISES, "150") == []
+    assert due(world, SOL_RISES, "151") == [order_id]
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_an_order_that_was_cancelled_at_rest_is_not_found(world: World, released: bool) -> None:
+    claim = rested(world, "150")
+    if released:
+        world.journal.release(claim)
+
+    assert world.journal.decide(cancelled(claim.record, world.now()))
+
+    assert due(world, SOL_RISES, "999") == []
+    assert world.watchlist.is_empty(SOL_RISES)
+
+
+def test_misses_are_kept_from_release_to_claim(world: World) -> None:
+    claim = world.appended(world.claimed())
+    order_id = claim.record.order.order_id
+    assert claim.record.misses == 0
+    for misses in (1, 2):
+        world.journal.release(replace(claim, record=replace(claim.record, misses=misses)), not_before=world.now())
+        assert world.journal.read(order_id).misses == misses
+        claim = world.journal.claim(order_id)
+        assert claim.record.misses == misses
+    claim = world.appended(claim)
+    assert claim.record.misses == 2
+    world.journal.release(claim)
+    assert world.journal.read(order_id).misses == 2
+
+
+def test_whose_time_is_over_is_found_until_it_is_swept(world: World) -> None:
+    now = world.now()
+    late, last, soon = (a_limit(created_at=now, expires_at=now + timedelta(seconds=seconds)) for seconds in (5, 10, 20))
+    for order in (soon, late, last, late):  # noted each time that it rests
+        world.watchlist.note(order)
+    world.watchlist.note(a_limit(created_at=now, expires_at=None))
+    assert world.watchlist.expiring(now + timedelta(seconds=5), 5) == []
+
+    expiring = world.watchlist.expiring(now + timedelta(seconds=10, milliseconds=1), 5)
+    assert [order_id for order_id, _ in expiring] == [late.order_id, last.order_id]
+    assert world.watchlist.expiring(now + timedelta(seconds=99), 1) == expiring[:1]
+
+    for _ in range(2):
+        world.watchlist.swept(expiring[0][1])
+    left = world.watchlist.expiring(now + timedelta(seconds=99), 5)
+    assert [order_id for order_id, _ in left] == [last.order_id, soon.order_id]
+
+
+def test_a_side_is_watched_from_when_it_was_noted_until_it_is_forgotten(world: World) -> None:
+    assert world.watchlist.read().sides == {}
+    world.watchlist.note(a_limit())
+    world.watchlist.note(an_order(order_type="stop", trigger_price=Decimal(140)))
+    noted = world.watchlist.read().sides
+    assert set(noted) == {SOL_RISES, SOL_FALLS}
+    assert abs(noted[SOL_RISES] - world.now()) < timedelta(milliseconds=1)
+
+    world.now.wait(61)
+    world.watchlist.note(a_limit())
+    world.watchlist.forget(SOL_RISES, noted[SOL_RISES])  # it was noted since
+    world.watchlist.forget(SOL_FALLS, noted[SOL_FALLS])
+    world.watchlist.forget(SOL_FALLS, noted[SOL_FALLS])
+    sides = world.watchlist.read().sides
+    assert set(sides) == {SOL_RISES}
+    assert abs(sides[SOL_RISES] - world.now()) < timedelta(milliseconds=1)
+    world.watchlist.forget(SOL_RISES, sides[SOL_RISES])
+    assert world.watchlist.read().sides == {}
+
+
+def test_who_took_over_last_watches(world: World) -> None:
+    world.watchlist.note(a_limit())
+    assert world.watchlist.read().runner == ""
+    for runner in ("first", "second", "first"):
+        world.watchlist.take_over(runner)
+        watched = world.watchlist.read()
+        assert (watched.runner, set(watched.sides)) == (runner, {SOL_RISES})
+
+
 # --- every service ----------------------------------------------------------------------------------------------------
 
 
@@ -717,6 +914,16 @@ def every_call(world: World, claim: Claim) -> list[tuple[str, Callable[[], objec
         ("journal", lambda: world.appended(claim)),
         ("journal", lambda: world.journal.release(claim)),
         ("queue", lambda: world.queue.send(order_id)),
+        ("queue", world.queue.waiting),
+        ("watchlist", lambda: world.watchlist.note(a_limit(expires_at=START))),
+        ("watchlist", lambda: world.watchlist.note(a_limit())),
+        ("watchlist", lambda: world.watchlist.take_over("runner")),
+        ("watchlist", world.watchlist.read),
+        ("watchlist", lambda: world.watchlist.forget(SOL_RISES, START)),
+        ("watchlist", lambda: world.watchlist.due(SOL_RISES, Decimal(1), 1, None)),
+        ("watchlist", lambda: world.watchlist.is_empty(SOL_RISES)),
+        ("watchlist", lambda: world.watchlist.expiring(START, 1)),
+        ("watchlist", lambda: world.watchlist.swept("000000000000001#order")),
         ("connections", lambda: connections.admit("somebody")),
         ("connections", lambda: connections.open(Connection("connection", world.now()))),
         ("connections", lambda: connections.find("connection")),
@@ -899,3 +1106,13 @@ def test_a_swap_below_its_floor_reverts_and_says_why(world: World, amount_out: s
     world.now.wait(11)
     assert world.chain.declare_dead(transaction, world.now()) == reverted
     assert world.chain.look_up(transaction.tx_hash) == reverted
+
+
+def test_a_tokens_first_launch_holds(world: World) -> None:
+    first = world.now().replace(microsecond=678000)  # in milliseconds
+    assert world.chain.opens_at("NOVA") is None
+    assert world.chain.launch("NOVA", world.now()) == first
+    for later in (-5, 5):
+        assert world.chain.launch("NOVA", world.now() + timedelta(seconds=later)) == first
+    assert world.chain.opens_at("NOVA") == first
+    assert world.chain.opens_at("ORBIT") is None

@@ -6,7 +6,7 @@ tells that it is dead.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -16,16 +16,24 @@ from uuid import UUID
 
 from order_engine.adapters.mock_market.chain import Execution, Sent
 from order_engine.domain.amounts import floor_to_unit, price_of
-from order_engine.domain.errors import InsufficientLiquidity, ServiceUnavailable, TransactionTimeout, VenueUnavailable
+from order_engine.domain.errors import (
+    InsufficientLiquidity,
+    NoPool,
+    ServiceUnavailable,
+    TransactionTimeout,
+    VenueUnavailable,
+)
 from order_engine.domain.order import Order
 from order_engine.domain.swaps import Ended, InFlight, NotFound, Quote, Transaction, TransactionState, VenueName
-from order_engine.domain.tokens import TOKENS
+from order_engine.domain.tokens import LAUNCHING, TOKENS
 
 from tests.doubles.chain import MemoryChain
 from tests.doubles.gate import Service, outside
 
 R = TypeVar("R")
 Twist = Callable[[Callable[[], object]], object]  # what a call returns or raises, instead of what it does
+Moves = Sequence[tuple[float, str]]
+FEE = Decimal("0.003")
 
 
 class Fate(Enum):
@@ -35,6 +43,7 @@ class Fate(Enum):
     NO_QUOTES = auto()
     ONE_QUOTE = auto()  # the better venue is down
     NO_LIQUIDITY = auto()
+    NOT_BUILT = auto()  # the venue is down when it is to build
     UNAVAILABLE = auto()  # the venue refuses the transaction
     TIMEOUT_BEFORE_SENDING = auto()
     TIMEOUT_AFTER_SENDING = auto()
@@ -52,22 +61,29 @@ _SHARES = {Fate.REVERTS: Decimal("0.9"), Fate.SHORT: Decimal("0.9"), Fate.DUST: 
 
 def scripted(*fates: Fate) -> Callable[[UUID, int], Fate]:
     """The fates of an order's attempts, the same for every order; LANDS beyond them."""
-    return lambda _order_id, attempt: fates[attempt - 1] if attempt <= len(fates) else Fate.LANDS
+    return lambda _order_id, attempt: fates[attempt - 1] if 0 < attempt <= len(fates) else Fate.LANDS
 
 
 def attempt_of(request_id: str) -> int:
-    """The attempt that asks."""
-    return int(request_id.rpartition("/")[2])
+    """The attempt that asks; 0 for an order at rest, which asks again and again."""
+    attempt = request_id.rpartition("/")[2]
+    return 0 if "-" in attempt else int(attempt)
 
 
 @dataclass
 class Market:
     """What the venues do: `fate` decides on an order's attempt. `twists` replace the n-th call of a method, over all
-    venues (1, 2 …). Each quote moves the price: a transaction that is built again is another one."""
+    venues (1, 2 …). Each quote moves the price: a transaction that is built again is another one. `moves` say by what
+    the usual prices are multiplied, each from a moment on (the timeline's seconds), in the order of their time."""
 
     fate: Callable[[UUID, int], Fate] = field(default_factory=scripted)
     twists: dict[tuple[str, int], Twist] = field(default_factory=dict)
     called: Counter[str] = field(default_factory=Counter)
+    moves: Moves = ()
+
+    def level(self, seconds: float) -> Decimal:
+        """By what the usual prices are multiplied at a moment."""
+        return Decimal(next((level for since, level in reversed(self.moves) if since <= seconds), "1"))
 
     def replies(self, method: str, action: Callable[[], R]) -> R:
         """What a call comes to."""
@@ -103,16 +119,36 @@ class ScriptedVenue:
                 raise VenueUnavailable(f"{self.name} is unavailable")
             case Fate.NO_LIQUIDITY:
                 raise InsufficientLiquidity(f"{self.name} has too little")
-        price = self.PRICES[self.name]
-        amount_out = order.amount_in * price - Decimal(self.market.called["quote"]).scaleb(-3)
-        fee, impact = Decimal("0.003"), Decimal("0.01")
-        return Quote(venue=self.name, price=price, fee=fee, price_impact_pct=impact, amount_out=amount_out)
+        price = self.price_now(order.token_in, order.token_out)
+        amount_out = self.nets(order, price / self.PRICES[self.name]) - Decimal(self.market.called["quote"]).scaleb(-3)
+        impact = Decimal("0.01")
+        return Quote(venue=self.name, price=price, fee=FEE, price_impact_pct=impact, amount_out=amount_out)
+
+    def nets(self, order: Order, level: Decimal) -> Decimal:
+        """What a quote for an order gives at a level of the market, or a little less."""
+        return order.amount_in * self.PRICES[self.name] * level * (1 - FEE)
+
+    @outside(Service.QUOTES)
+    def spot(self, token_in: str, token_out: str) -> Decimal:
+        self.gate.timeline.wait(self.QUOTE_SECONDS)
+        return self.market.replies("spot", lambda: self.price_now(token_in, token_out) * (1 - FEE))
+
+    def price_now(self, token_in: str, token_out: str) -> Decimal:
+        """The price of this moment. Raises NoPool before a token's launch."""
+        now = self.gate.timeline()
+        for symbol in {token_in, token_out} & set(LAUNCHING):
+            opens_at = self._chain_errors(lambda symbol=symbol: self.chain.opens_at(symbol))  # type: ignore[misc]
+            if opens_at is None or opens_at > now:
+                raise NoPool(f"{self.name} has no pool for {symbol}")
+        return self.PRICES[self.name] * self.market.level(self.gate.timeline.seconds)
 
     @outside(Service.BUILDING)
     def build(self, order: Order, quote: Quote, min_amount_out: Decimal, request_id: str) -> Transaction:
         return self.market.replies("build", lambda: self._build(order, quote, min_amount_out, request_id))
 
     def _build(self, order: Order, quote: Quote, min_amount_out: Decimal, request_id: str) -> Transaction:
+        if self.market.fate(order.order_id, attempt_of(request_id)) is Fate.NOT_BUILT:
+            raise VenueUnavailable(f"{self.name} is unavailable")
         tx_hash = f"{request_id}/{self.name}/{quote.amount_out}"
         return Transaction(
             tx_hash=tx_hash,

@@ -3,19 +3,20 @@
 Each stands behind a port, so that the engine is what it is; it is as if it had made the wrong call, or none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from order_engine.adapters.journal.item import side_of
 from order_engine.domain.errors import HistoryUnavailable, LeaseHeld
 from order_engine.domain.order import Order
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.subscriber import Subscriber
 from order_engine.domain.swaps import Dropped, Ended, InFlight, NotFound, Quote, Transaction, TransactionState
-from order_engine.ports import Claim
+from order_engine.ports import Claim, Side
 
 from tests.doubles.connections import MemoryConnections
 from tests.doubles.gate import Service, outside
@@ -24,6 +25,7 @@ from tests.doubles.services import MemoryHistory, MemoryNotifyRequests, MemoryQu
 from tests.doubles.subscribers import MemorySubscribers
 from tests.doubles.tables import Key
 from tests.doubles.venues import HardVenue, ScriptedVenue
+from tests.doubles.watchlist import MemoryWatchlist
 
 
 class NoLease(MemoryJournal):
@@ -200,6 +202,49 @@ class ClosesTooSoon(MemorySockets):
         """Two calls."""
         super().post(connection_id, message)
         self.close(connection_id)
+
+
+class RestsOnNoSide(MemoryWatchlist):
+    """Nobody is told that orders rest on a side."""
+
+    def _note_side(self, side: Side) -> None:
+        """Says nothing."""
+
+
+class RestsForEver(MemoryWatchlist):
+    """An order's time is not noted."""
+
+    def _note_expiry(self, order_id: UUID, expires_at: datetime) -> None:
+        """Says nothing."""
+
+
+class SweepsFirst(MemoryWatchlist):
+    """That an order's time is over is forgotten before its message is sent."""
+
+    def expiring(self, now: datetime, most: int) -> list[tuple[UUID, str]]:
+        """Two calls."""
+        found = super().expiring(now, most)
+        for _, entry in found:
+            self.swept(entry)
+        return found
+
+
+class NotInTheIndex(MemoryWatchlist):
+    """The journal does not write by which price an order is found."""
+
+    def _resting(self, side: Side) -> Iterator[tuple[Decimal, UUID]]:
+        """Nothing."""
+        return iter(())
+
+
+class StaysInTheIndex(MemoryWatchlist):
+    """An index that shows what rested once, whatever has become of it."""
+
+    def _resting(self, side: Side) -> Iterator[tuple[Decimal, UUID]]:
+        """By the price at which it rested first."""
+        for order_id, item in self.tables.orders.items():
+            if item.record.openings and side_of(item.record.order) == side:
+                yield item.record.openings[0].reference_price, order_id
 
 
 class AsksNobody(MemoryNotifyRequests):

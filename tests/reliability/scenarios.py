@@ -1,22 +1,22 @@
 """The lives of an order that the tests go through, each with what may go wrong at any moment left out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from order_engine.adapters.journal.subscribers import PAGE_SIZE
 
 from tests.doubles.gate import Mode, Service
 from tests.doubles.lives import Visit
-from tests.doubles.venues import Fate, HardVenue, ScriptedVenue, Twist
+from tests.doubles.venues import Fate, HardVenue, Moves, ScriptedVenue, Twist
 from tests.support.builders import START
 
 
 @dataclass(frozen=True)
 class Scenario:
     """One order's life. `lethal`: the service whose call kills every worker, so that its message ends among the dead
-    letters. `by_itself`, `careless`: see `Ledger`. `repeats_at`, `cancels_at`, `renewals`, `asks`:
-    see `Life`."""
+    letters. `by_itself`, `careless`: see `Ledger`; `moves`: see `Market`. `repeats_at`, `cancels_at`, `renewals`,
+    `asks`, `launches`: see `Life`."""
 
     name: str
     ends_as: str
@@ -33,6 +33,8 @@ class Scenario:
     cancels_at: tuple[float, ...] = ()
     renewals: int = 0
     asks: Mapping[str, str] = field(default_factory=dict)
+    moves: Moves = ()
+    launches: Mapping[str, float] = field(default_factory=dict)
 
 
 def at(seconds: float) -> str:
@@ -114,6 +116,50 @@ EXPIRING = Scenario("until it expires", "expired", (Fate.TOO_SLOW,), EARLY, asks
 TOO_SHORT = Scenario("too short for a transaction", "expired", visits=EARLY, asks={"expiresAt": at(5.0)})
 LONG_ENOUGH = Scenario("long enough", "confirmed", (Fate.UNAVAILABLE,), asks={"expiresAt": at(600.0)})
 PAST = Scenario("past already", "expired", visits=EARLY, asks={"expiresAt": at(-1.0)})
+
+# The price is 150 USDC for a SOL, and SOL for NOVA as well once that is launched.
+LIMIT = {"orderType": "limit", "limitPrice": "160"}
+NOW = {"orderType": "limit", "limitPrice": "148"}
+UP, DOWN = ((3.0, "1.1"),), ((3.0, "0.9"),)
+RESTING_CROWD = (Visit("first", 0.012), Visit("while it rests", 1.6), Visit("leaving", 0.05, leaves_at=2.0))
+
+LIMIT_DUE = Scenario("limit, due at once", "confirmed", visits=EARLY, asks=NOW)
+LIMIT_REACHED = Scenario(
+    "limit, reached later", "confirmed", visits=(*EARLY, Visit("while it rests", 2.0)), asks=LIMIT, moves=UP
+)
+LIMIT_CROWDED = Scenario("limit, a crowd", "confirmed", visits=RESTING_CROWD, page_size=1, asks=LIMIT, moves=UP)
+LIMIT_THROTTLED = Scenario(
+    "limit, throttled as it opens", "confirmed", visits=(Visit("deaf", 0.012, deaf=(0.1, 1.5)),), asks=LIMIT, moves=UP
+)
+STOP = Scenario("stop", "confirmed", visits=EARLY, asks={"orderType": "stop", "triggerPrice": "140"}, moves=DOWN)
+TAKE_PROFIT = Scenario("take profit", "confirmed", asks={"orderType": "takeProfit", "triggerPrice": "160"}, moves=UP)
+SNIPER = Scenario(
+    "sniper", "confirmed", visits=EARLY, asks={"orderType": "sniper", "tokenOut": "NOVA"}, launches={"NOVA": 3.0}
+)
+RESTED_TO_THE_END = Scenario("limit, expires", "expired", visits=EARLY, asks={**LIMIT, "expiresAt": at(4.0)})
+REACHED_TOO_LATE = Scenario("limit, reached too late", "expired", asks={**LIMIT, "expiresAt": at(9.0)}, moves=UP)
+RETURNS = Scenario(
+    "limit, goes back to rest",
+    "confirmed",
+    (Fate.NOT_BUILT,),
+    EARLY,
+    asks=LIMIT,
+    moves=((3.0, "1.1"), (4.0, "1"), (7.0, "1.1")),
+)
+MISSED_ONCE_SENT = Scenario(
+    "limit, missed after it was sent", "failed", (Fate.TOO_SLOW,), EARLY, asks=LIMIT, moves=(*UP, (10.0, "1"))
+)
+LIMIT_TRANSIENT = Scenario("limit, first attempt unavailable", "confirmed", (Fate.UNAVAILABLE,), asks=LIMIT, moves=UP)
+CANCELLED_AT_REST = Scenario("limit, cancelled at rest", "cancelled", visits=EARLY, asks=LIMIT, cancels_at=(2.0,))
+CANCELLED_TRIGGERED = Scenario(
+    "limit, cancelled once triggered", "cancelled", visits=EARLY, asks=LIMIT, moves=UP, cancels_at=(3.8,)
+)
+REACHED = Scenario("limit, reached while nobody looks", "confirmed", asks=LIMIT, moves=((1.0, "1.1"),))
+REACHED_WATCHED = replace(REACHED, name="limit, reached while one watches", visits=EARLY)
+OVER = Scenario("limit, over while nobody looks", "expired", asks={**LIMIT, "expiresAt": at(1.0)})
+DEADLY_RESTING = Scenario(
+    "limit, dies at its quotes", "failed", visits=EARLY, asks=NOW, lethal=(Service.QUOTES, Mode.KILL_AFTER)
+)
 
 DEADLY_QUOTES = Scenario("dies at its quotes", "failed", (), EARLY, lethal=(Service.QUOTES, Mode.KILL_AFTER))
 DEADLY_SENDING = Scenario("dies once it has sent", "confirmed", (), EARLY, lethal=(Service.CHAIN, Mode.KILL_AFTER))

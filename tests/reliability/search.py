@@ -5,8 +5,10 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 
+from order_engine.domain.errors import OrderEngineError
 from order_engine.domain.subscriber import Subscriber
 
 from tests.chaos.world import Breach, Cancel, Posted, Terms
@@ -16,7 +18,7 @@ from tests.doubles.journal import LEASE
 from tests.doubles.lives import BODY, Life, World
 from tests.doubles.platform import INVOCATION_RETRIES, VISIBILITY_SECONDS, Letter, Parts, Platform
 from tests.doubles.tables import Tables
-from tests.doubles.timeline import Killed
+from tests.doubles.timeline import Killed, Timeline
 from tests.doubles.venues import Market, ScriptedVenue, scripted
 from tests.reliability.scenarios import Scenario
 from tests.reliability.schedules import Chooser, every_schedule, run_tasks
@@ -24,8 +26,11 @@ from tests.reliability.tally import tried
 
 Plan = Mapping[int, Mode]
 # Calls that change nothing: whether they took effect makes no difference.
-_READS = {"read", "find", "look_up", "look_at_order", "list_pages", "find_page", "quote", "build"}
+_READS = {"read", "find", "look_up", "look_at_order", "list_pages", "find_page", "quote", "build", "opens_at"}
+_READS |= {"spot", "expiring", "due", "is_empty", "waiting"}
 _OF_WRITES = (Mode.FAIL_AFTER, Mode.LATE, Mode.HANG_AFTER)
+_ENOUGH = 100_000  # turns: an order that nothing ends is watched for two hours
+_LONGEST_REST = timedelta(minutes=10)
 FAULTS = (Mode.KILL_BEFORE, Mode.KILL_AFTER, Mode.FAIL_BEFORE, Mode.FAIL_AFTER)
 
 
@@ -57,14 +62,16 @@ def stage(
 
     venue = scenario.venue if parts.venue is ScriptedVenue else parts.venue
     platform = Platform(
-        Gate(faults=either(lethal, faults)),
+        Gate(Timeline(enough=_ENOUGH), either(lethal, faults)),
         replace(parts, venue=venue),
         Tables(page_size=scenario.page_size),
         Ledger(one_per_order, scenario.by_itself, scenario.careless),
-        Market(scripted(*scenario.fates), dict(scenario.twists)),
+        Market(scripted(*scenario.fates), dict(scenario.twists), moves=scenario.moves),
+        longest_rest=_LONGEST_REST,
     )
     life = Life(
-        scenario.key, scenario.visits, 0.0, scenario.cancels_at, scenario.repeats_at, scenario.renewals, scenario.asks
+        *(scenario.key, scenario.visits, 0.0, scenario.cancels_at, scenario.repeats_at, scenario.renewals),
+        *(scenario.asks, scenario.launches),
     )
     terms = Terms(parts.policy.retry_base_seconds / 2, venue.VALIDITY_SECONDS, venue.VALIDITY_SECONDS + 0.1)
     return World(platform, [life], terms)
@@ -143,10 +150,12 @@ class Stage:
         self.world = stage(scenario, faults, parts)
         self.platform = self.world.platform
         self.platform.by_hand = True
-        status, answer = self.platform.submit({**BODY, "clientOrderId": "key"})
+        body = {**BODY, **scenario.asks, "clientOrderId": "key"}
+        status, answer = self.platform.submit(body)
         now = self.world.timeline().timestamp()
-        self.world.posted.append(Posted(now, {**BODY, "clientOrderId": "key"}, "accept", status, answer, now))
+        self.world.posted.append(Posted(now, body, "accept", status, answer, now))
         self.letter = self.platform.kept.popleft()[0]
+        self.watches = 0
         for visit in scenario.visits:
             self.world.join_at_once(visit, answer["orderId"])
 
@@ -159,6 +168,26 @@ class Stage:
                 self.platform.acknowledge(letter)
         if not letter.deleted:
             self.world.timeline.invoke(partial(self.platform.deliver, letter), VISIBILITY_SECONDS)
+
+    def work_again(self) -> None:
+        """A worker that was handed another message of the order."""
+        assert isinstance(self.letter, Letter)
+        self.letter = Letter(self.letter.order_id)
+        self.platform.waiting += 1
+        self.work()
+
+    def watch(self) -> None:
+        """A watcher takes over and looks at the market."""
+        self.watches += 1
+        watcher, runner = self.platform.watcher(), f"runner {self.watches}"
+        with suppress(Killed, OrderEngineError):
+            watcher.watchlist.take_over(runner)
+            watcher.look(runner)
+
+    def rest(self, seconds: float) -> None:
+        """The order comes to rest, and time passes."""
+        self.work()
+        self.world.timeline.wait(seconds)
 
     def notify(self) -> None:
         """Notify, for whoever it was asked for by now, one after the other."""
@@ -175,8 +204,11 @@ class Stage:
     def cancel(self) -> None:
         """The order's owner cancels it."""
         order_id = self.world.posted[0].accepted or ""
-        with suppress(Killed):
-            self.world.cancels.append(Cancel(order_id, *self.platform.cancel_at_once(order_id)))
+        try:
+            answer = self.platform.cancel_at_once(order_id)
+        except Killed:
+            answer = 502, {}
+        self.world.cancels.append(Cancel(order_id, *answer))
 
     def run(self, works: Sequence[Callable[[], None]], choose: Chooser, preemptions: int, expiries: int) -> None:
         """Runs processes interleaved (see `run_tasks`); as often as `expiries`, time passes until leases run out. Then
@@ -192,6 +224,7 @@ class Stage:
         self.platform.by_hand = False
         for what, delay in self.platform.kept:
             self.platform.pass_on(what, delay)
+        self.platform.begin_to_watch()
         self.world.settle()
 
 
@@ -224,6 +257,39 @@ def worker_and_notify(on: Stage) -> Sequence[Callable[[], None]]:
 def everybody(on: Stage) -> Sequence[Callable[[], None]]:
     """Two workers and notify."""
     return [on.work, on.work, on.notify]
+
+
+def watchers_and_owner(on: Stage) -> Sequence[Callable[[], None]]:
+    """Two watchers, and the owner, who cancels an order that rests."""
+    on.notify()
+    on.rest(2.0)
+    return [on.watch, on.watch, on.cancel]
+
+
+def watcher_and_workers(on: Stage) -> Sequence[Callable[[], None]]:
+    """A watcher, and two workers that were handed an order which rests."""
+    on.notify()
+    on.rest(2.0)
+    return [on.watch, on.work_again, on.work_again]
+
+
+def worker_watcher_and_owner(on: Stage) -> Sequence[Callable[[], None]]:
+    """A worker with an order that is to rest, a watcher, and the owner, who cancels it."""
+    on.notify()
+    return [on.work, on.watch, on.cancel]
+
+
+def worker_again_and_owner(on: Stage) -> Sequence[Callable[[], None]]:
+    """A worker that was handed an order which rests, and the owner, who cancels it."""
+    on.notify()
+    on.rest(2.0)
+    return [on.work_again, on.cancel]
+
+
+def worker_again_and_notify(on: Stage) -> Sequence[Callable[[], None]]:
+    """A worker that was handed an order which rests, and notify for whoever has come meanwhile."""
+    on.rest(2.0)
+    return [on.work_again, on.notify]
 
 
 def scheduled(

@@ -4,10 +4,13 @@ Without these, a green run would only say that the checker found nothing.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from order_engine.domain import decisions
+from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.order_types import Stop
 from order_engine.domain.steps import Policy
 
 from tests.doubles.gate import Mode
@@ -89,6 +92,10 @@ VARIANTS = [
     Variant(broken.ForgetsTheRow, faults(scenarios.PLAIN, Mode.FAIL_BEFORE), "a final order has its row"),
     Variant(broken.ForgetsTheEvents, undisturbed(scenarios.PLAIN), "PostgreSQL has every event"),
     Variant(broken.ClosesWithTheLastEvent, faults(scenarios.PLAIN, Mode.FAIL_BEFORE), "a final order has its row"),
+    Variant(broken.RestsOnNoSide, undisturbed(scenarios.REACHED), "what is due is executed soon"),
+    Variant(broken.NotInTheIndex, undisturbed(scenarios.REACHED), "what is due is executed soon"),
+    Variant(broken.RestsForEver, undisturbed(scenarios.OVER), "what has expired ends soon"),
+    Variant(broken.SweepsFirst, faults(scenarios.OVER), "what has expired ends soon"),
     Variant(broken.ForgetsKeys, undisturbed(scenarios.REPEATED), "one key is one order"),
     Variant(broken.NeverForgetsKeys, undisturbed(scenarios.RENEWED), "an expired key is another order"),
 ]
@@ -103,6 +110,27 @@ def test_a_broken_variant_is_caught(variant: Variant) -> None:
         if variant.rule in broken_rules:
             return
     raise AssertionError(f"broken were {broken_rules}")
+
+
+def test_a_worker_that_believes_the_watcher_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It triggers whatever its own quote is. The watcher has looked at a price that is gone by then."""
+    monkeypatch.setattr(Stop, "met", lambda *_: True)
+    found = next(undisturbed(replace(scenarios.STOP, moves=((1.0, "0.9"), (1.9, "1"))))(Parts()))
+    rules = {breach.rule for breach in found.breaches}
+    assert rules == {"what is triggered was due", "an order is triggered by its own condition"}
+
+
+def test_a_return_to_rest_after_something_was_sent_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was told that it is too late to cancel is not to be believed then."""
+    monkeypatch.setattr(decisions, "may_return", lambda record: record.status is OrderStatus.ROUTING)
+    found = next(undisturbed(scenarios.MISSED_ONCE_SENT)(Parts()))
+    assert "what was sent never rests again" in {breach.rule for breach in found.breaches}
+
+
+@pytest.mark.parametrize("scenario", [scenarios.REACHED, scenarios.RETURNS, scenarios.OVER], ids=lambda one: one.name)
+def test_an_index_that_shows_what_is_no_more_is_harmless(scenario: Scenario) -> None:
+    """The watcher sends it, and a worker finds that it has it already, or that it is closed."""
+    assert not next(faults(scenario)(Parts(watchlist=broken.StaysInTheIndex)), None)
 
 
 def test_failing_at_the_first_attempt_is_caught() -> None:

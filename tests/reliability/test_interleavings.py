@@ -21,8 +21,13 @@ from tests.reliability.search import (
     interleaved,
     scheduled,
     two_workers,
+    watcher_and_workers,
+    watchers_and_owner,
+    worker_again_and_notify,
+    worker_again_and_owner,
     worker_and_notify,
     worker_and_owner,
+    worker_watcher_and_owner,
     workers_and_owner,
 )
 from tests.reliability.tally import tried
@@ -84,6 +89,28 @@ def test_a_worker_and_the_orders_owner() -> None:
         none("schedules of a worker and the owner", scenario, worker_and_owner, 3)
     none("schedules of a worker and the owner", scenarios.PLAIN, worker_and_owner, 2, 1)
     none("schedules of two workers and the owner", scenarios.PLAIN, workers_and_owner, 2, 1)
+
+
+def test_workers_watchers_and_the_owner_of_an_order_at_rest() -> None:
+    """Whoever finds it due, it is executed once or cancelled; whoever finds it over, it ends."""
+    what = "schedules of an order at rest"
+    none(what, scenarios.LIMIT_DUE, two_workers, 1, 1)
+    none(what, scenarios.LIMIT_DUE, worker_and_owner, 2)
+    none(what, scenarios.LIMIT_DUE, workers_and_owner, 1)
+    for scenario in (scenarios.REACHED, scenarios.OVER):
+        none(what, scenario, worker_watcher_and_owner, 1, 1)
+        none(what, scenario, watchers_and_owner, 1)
+        none(what, scenario, watcher_and_workers, 1, 1)
+        none(what, scenario, worker_again_and_owner, 2)
+    none(what, scenarios.REACHED_WATCHED, worker_again_and_notify, 1)
+
+
+def test_a_worker_dies_with_an_order_at_rest() -> None:
+    """At each call, with the watcher or the owner in between."""
+    for number in range(3, 18):
+        plan = {number: Mode.KILL_AFTER}
+        none("schedules of an order at rest", scenarios.REACHED, worker_watcher_and_owner, 0, plan=plan)
+        none("schedules of an order at rest", scenarios.REACHED, watcher_and_workers, 1, plan=plan)
 
 
 def test_publisher_and_notify_on_one_connection() -> None:

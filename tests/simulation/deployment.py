@@ -16,7 +16,7 @@ from order_engine.domain.swaps import VenueName
 from order_engine.use_cases.execute import Executor
 
 from tests.doubles.gate import Service
-from tests.doubles.platform import FUNCTIONS, Letter, Platform
+from tests.doubles.platform import FUNCTIONS, WATCH_SECONDS, Letter, Platform
 from tests.doubles.services import Message, Socket
 from tests.doubles.timeline import Ended, Killed
 from tests.simulation.gate import PlannedGate
@@ -26,6 +26,7 @@ from tests.simulation.warm import Warm
 
 LAST_SECONDS = 0.3  # of an invocation, as in `order_engine.entrypoints.handler`
 _LATE_SECONDS = 30.0
+_LATE_WATCHES = 0.15  # a share of them
 _KEPT_WARM = ("route_execute", "dead_letters")  # which have threads
 
 
@@ -154,6 +155,17 @@ class PlannedPlatform(Platform):
         """See `Platform.say`."""
         self._about = connection_id
         super().say(connection_id, text, told)
+
+    def watch(self, delay: float = 0.0) -> None:
+        """See `Platform.watch`. The schedule is late by up to a minute now and then, or invokes the function twice."""
+        luck = partial(noise, self.plan.seed, f"watch {self.invocations['watch_market']}")
+        if luck(0) < _LATE_WATCHES:
+            delay += luck(1) * WATCH_SECONDS
+            self.odd["watches that came late"] += 1
+        super().watch(delay)
+        if luck(2) < _LATE_WATCHES:
+            self.odd["watches that came twice"] += 1
+            super().watch(delay + luck(3) ** 3 * WATCH_SECONDS)
 
     # --- what is on its way ------------------------------------------------------------------------------------------
 

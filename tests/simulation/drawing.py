@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.doubles.gate import Mode, Service
+from tests.simulation.market import at_rest
 from tests.simulation.plan import (
     Answer,
     Broadcast,
@@ -43,7 +44,7 @@ def draw(seed: int) -> Plan:
     skew = dice.choice((0.0, 0.0, 0.5, 1.0))
     validity = dice.choice((10.0, 10.0, 20.0, 60.0, 90.0))
     many = dice.choice((3, 4, 5, 6, 8, 10, 12))
-    return Plan(
+    plan = Plan(
         seed=seed,
         orders=tuple(_order(dice, n, luck, validity) for n in range(many)),
         desks=tuple(_desk(dice, many) for _ in range(dice.choice((0, 0, 1, 1, 2)))),
@@ -58,6 +59,7 @@ def draw(seed: int) -> Plan:
         duplicates=dice.choice((0.0, 0.02, 0.1, 0.3)),
         delays=dice.choice((0.0, 0.02, 0.1)),
     )
+    return at_rest(plan, random.Random(f"at rest {seed}"))
 
 
 def _window(dice: random.Random, calm_at: float) -> Window:

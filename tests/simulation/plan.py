@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from tests.doubles.gate import Mode, Service
+from tests.doubles.venues import Moves
 
 
 @dataclass(frozen=True)
@@ -144,11 +145,14 @@ class OrderPlan:
 @dataclass(frozen=True)
 class Plan:
     """A world. `faults` are those of single calls: None has them drawn, at `rate` of the calls, from `kinds`, until
-    `calm_at`. `skew`: by how many seconds a process's clock may be wrong; `jitter`: how unequal calls' times are."""
+    `calm_at`. `moves` are the market's, `launches` the tokens whose pools open, and when. `skew`: by how many seconds a
+    process's clock may be wrong; `jitter`: how unequal calls' times are."""
 
     seed: int
     orders: tuple[OrderPlan, ...]
     desks: tuple[Desk, ...] = ()
+    moves: Moves = ()
+    launches: tuple[tuple[str, float], ...] = ()
     windows: tuple[Window, ...] = ()
     faults: Mapping[Place, Fault] | None = None
     rate: float = 0.0

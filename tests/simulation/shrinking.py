@@ -69,6 +69,12 @@ def _desks(plan: Plan, fails: Fails) -> Plan:
     return replace(plan, desks=tuple(desks))
 
 
+def _market(plan: Plan, fails: Fails) -> Plan:
+    moves = tuple(_fewer(plan.moves, lambda some: fails(replace(plan, moves=tuple(some)))))
+    plan = replace(plan, moves=moves)
+    return replace(plan, launches=tuple(_fewer(plan.launches, lambda some: fails(replace(plan, launches=tuple(some))))))
+
+
 def _simpler(plan: Plan, fails: Fails) -> Plan:
     """Takes every simplification of a single value that still fails."""
     changes: tuple[dict[str, Any], ...] = (
@@ -162,4 +168,4 @@ def _without(whole: tuple[T, ...], n: int) -> tuple[T, ...]:
     return (*whole[:n], *whole[n + 1 :])
 
 
-_PARTS = (_orders, _desks, _windows, _faults, _simpler, _lives)
+_PARTS = (_orders, _desks, _windows, _faults, _market, _simpler, _lives)

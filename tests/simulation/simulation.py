@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from uuid import UUID
 
 from tests.chaos.checker import check
@@ -14,16 +15,19 @@ from tests.doubles.chain import Ledger
 from tests.doubles.gate import Service
 from tests.doubles.lives import World
 from tests.doubles.platform import Parts
+from tests.doubles.resting import at_rest
 from tests.doubles.tables import OrderItem, Tables
 from tests.doubles.timeline import Timeline
 from tests.simulation.clients import Desk, Poster, Watcher
 from tests.simulation.deployment import PlannedPlatform
-from tests.simulation.gate import PlannedGate
+from tests.simulation.gate import HUNG_SECONDS, PlannedGate
 from tests.simulation.plan import Plan
 from tests.simulation.venue import PlannedMarket, PlannedVenue
 
 _BACK_OFF_SECONDS = 0.5  # before the second attempt, at the least (`Policy`)
 _LONGEST_SECONDS = 4 * 3600.0  # after the last era began: what goes on for longer never ends
+LONGEST_REST = 900.0
+_DUE_SECONDS = 300.0  # two watches, one of them late; the next message; workers that died, or have other orders first
 _AFTER_ALL = timedelta(seconds=600)  # long enough for everything that is on its way to the chain
 
 
@@ -54,7 +58,8 @@ class Simulation(World):
             parts=parts or Parts(venue=PlannedVenue),
             tables=self.tables,
             ledger=Ledger(one_per_order=False, by_itself=True),
-            market=PlannedMarket(orders=self.by_amount, validity=plan.validity),
+            market=PlannedMarket(orders=self.by_amount, validity=plan.validity, moves=plan.moves),
+            longest_rest=timedelta(seconds=LONGEST_REST),
             plan=plan,
             subject=self._name,
             poison=self._poison,
@@ -83,6 +88,8 @@ class Simulation(World):
                 watcher = Watcher(poster, f"o{order.number} viewer {number}", visits, 0)
                 self.watchers.append(watcher.evidence)
                 later(order.at, watcher.begin)
+        for token, at in self.plan.launches:
+            later(at, partial(self.planned.launch, token))
         for number, desk in enumerate(self.plan.desks):
             client = Desk(self.planned, posters, desk, f"desk {number}")
             self.watchers.append(client.evidence)
@@ -100,6 +107,8 @@ class Simulation(World):
         """What the checker finds, and what only a simulation can see."""
         self.tables.orders = {**self.tables.deleted, **self.tables.orders}
         found = check(self.evidence())
+        if not any(order.poison for order in self.plan.orders):
+            found += at_rest(self.planned, self.gate.calm_at + HUNG_SECONDS, _DUE_SECONDS)
         found += [Breach("no invocation is stopped by its time limit", "", name) for name in self.timeline.out_of_time]
         found += [Breach("no call begins without time for it", "", said) for said in self.gate.breaches]
         found += [Breach("nothing unforeseen is raised", "", said) for said in self.planned.unforeseen]

@@ -38,6 +38,8 @@ def tell(plan: Plan, parts: Parts | None = None) -> Iterator[str]:
         f"{one.service} {one.kind} from {one.begins:.1f} to {one.ends:.1f} s, for {one.share:.0%} of its calls"
         for one in plan.windows
     )
+    yield from (f"the market goes to {level} of its prices at {at:.1f} s" for at, level in plan.moves)
+    yield from (f"{token} launches at {at:.1f} s" for token, at in plan.launches)
     rest = {name: getattr(plan, name) for name in ("skew", "duplicates", "delays", "workers", "page_size", "validity")}
     yield ", ".join(f"{name} {value:g}" for name, value in rest.items())
     for number, line in enumerate(world.gate.lines or (), 1):

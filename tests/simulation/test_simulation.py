@@ -7,6 +7,7 @@ from order_engine.domain.errors import FailureCode
 from order_engine.domain.lifecycle import OrderStatus
 
 from tests.doubles.gate import Mode
+from tests.doubles.platform import FUNCTIONS
 from tests.doubles.quiet import quiet
 from tests.simulation.drawing import draw
 from tests.simulation.gate import Line
@@ -29,7 +30,7 @@ def test_whole_lives_keep_every_promise(record_property: Callable[[str, object],
     assert set(OrderStatus) - {status for move in tally.moves for status in move} == set()
     assert set(FailureCode) - set(tally.ends) <= _RARE
     assert max(tally.pages) > 3
-    assert set(tally.invocations) == {"submit", "orders", "ws_connect", "notify", "route_execute", "dead_letters"}
+    assert set(tally.invocations) == set(FUNCTIONS)
 
 
 def test_a_seed_is_the_same_world_each_time() -> None:

@@ -18,12 +18,11 @@ from order_engine.domain.errors import (
 from order_engine.domain.order import Order
 from order_engine.domain.swaps import InFlight, NotFound, Quote, Transaction, TransactionState, VenueName
 
-from tests.doubles.venues import Market, ScriptedVenue, attempt_of
+from tests.doubles.venues import FEE, Market, ScriptedVenue, attempt_of
 from tests.simulation.plan import Answer, Broadcast, Fate, OrderPlan
 
-_DECIMALS = 6  # tokenOut's: USDC
+_DECIMALS = 6  # of what is paid out: USDC's, and enough for NOVA
 _POOL = Decimal(100_000)  # SOL
-_FEE = Decimal("0.003")
 _SHARES = {Broadcast.REVERTS: Decimal("0.4"), Broadcast.SHORT: Decimal("0.4")}
 _NO_ANSWER_SECONDS = 1.0
 VENUES = tuple(VenueName)
@@ -42,7 +41,12 @@ class PlannedMarket(Market):
     def planned(self, amount_in: Decimal, attempt: int) -> Fate:
         """The fate of an attempt."""
         order = self.orders.get(amount_in)
-        return order.fates[attempt - 1] if order and attempt <= len(order.fates) else Fate()
+        return order.fates[attempt - 1] if order and 0 < attempt <= len(order.fates) else Fate()
+
+
+def _share(amount_in: Decimal) -> Decimal:
+    """Of its other side, what an amount takes from the pool."""
+    return amount_in / (_POOL + amount_in)
 
 
 class PlannedVenue(ScriptedVenue):
@@ -52,17 +56,20 @@ class PlannedVenue(ScriptedVenue):
 
     def _quote(self, order: Order, request_id: str) -> Quote:
         answer = self.market.planned(order.amount_in, attempt_of(request_id)).quotes[VENUES.index(self.name)]
-        price = self.PRICES[self.name]
-        share = order.amount_in / (_POOL + order.amount_in)
-        amount_out = floor_to_unit(_POOL * price * share, _DECIMALS)
-        impact = (share * 100).quantize(Decimal("0.0001"))
+        price = self.price_now(order.token_in, order.token_out)
+        amount_out = floor_to_unit(self.nets(order, price / self.PRICES[self.name]), _DECIMALS)
+        impact = (_share(order.amount_in) * 100).quantize(Decimal("0.0001"))
         if answer is Answer.NOTHING:
             amount_out = Decimal(0)
         elif answer is Answer.IMPACT:
             impact = Decimal(60)
         elif answer is not Answer.OK:
             self._refuse(answer)
-        return Quote(venue=self.name, price=price, fee=_FEE, price_impact_pct=impact, amount_out=amount_out)
+        return Quote(venue=self.name, price=price, fee=FEE, price_impact_pct=impact, amount_out=amount_out)
+
+    def nets(self, order: Order, level: Decimal) -> Decimal:
+        """See `ScriptedVenue.nets`."""
+        return _POOL * self.PRICES[self.name] * level * (1 - FEE) * _share(order.amount_in)
 
     def _build(self, order: Order, quote: Quote, min_amount_out: Decimal, request_id: str) -> Transaction:
         answer = self.market.planned(order.amount_in, attempt_of(request_id)).build
