@@ -30,9 +30,11 @@ VENUES = {
     "VenueValiditySeconds": "3",
     "RetryBaseSeconds": "1",
     "OrderMaxAgeSeconds": "45",
+    "MarketVolatilityBps": "400",  # a watched price is another one soon
 }
-# A back-off is half its base at the least; posts may take 3 s, and then quotes 2 s.
-TERMS = Terms(back_off_seconds=0.5, validity_seconds=3, status_seconds=5.5)
+# A back-off is half its base at the least; posts may take 3 s, and then quotes 2 s. An order expires early when a
+# transaction was built that could land too late. One that is due comes back after a minute at the most.
+TERMS = Terms(back_off_seconds=0.5, validity_seconds=3, latest_seconds=3.1, status_seconds=5.5, overdue_seconds=75)
 TIMINGS = Timings(function_seconds=20, lease_seconds=21, visibility_seconds=23)
 ORDERS_PER_SECOND = 4
 

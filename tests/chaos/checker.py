@@ -7,7 +7,7 @@ makes in writing and in reading alike is still one here.
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from tests.chaos import lifecycle, outcome, replies
+from tests.chaos import lifecycle, outcome, replies, resting
 from tests.chaos.world import Breach, World
 
 Rule = Callable[[World], Iterator[Breach]]
@@ -45,5 +45,7 @@ RULES: tuple[Rule, ...] = (
     lifecycle.in_its_time,
     *(outcome.one_swap, outcome.own_hashes, outcome.the_same_everywhere, outcome.never_worse_than_asked),
     outcome.cancelled,
+    *(resting.triggered, resting.after_its_trigger, resting.returns, resting.within_its_limit),
+    *(resting.launched, resting.in_force, resting.found_again),
     *(replies.in_order, replies.to_the_end, at_rest),
 )

@@ -5,7 +5,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
@@ -19,6 +19,7 @@ from websockets.frames import CloseCode
 
 from local.client import PATH
 from local.stack import LocalStack
+from tests.chaos.market import Market
 from tests.chaos.plan import Request, Visit
 from tests.chaos.relay import Relay
 from tests.chaos.stores import Stores
@@ -83,12 +84,16 @@ class Visitor:
                 transcript.closed, transcript.broken = closed, "" if closed else f"{cut}"
         await socket.close()
 
-    def unserved(self) -> int:
-        """Open sockets that have not had everything up to their order's final status, as far as is known."""
-        return sum(
-            not (one.left or one.closed or one.broken or one.final or one.ended_before or one.mute)
+    def unserved(self, resting: Collection[str] = (), sequence: Callable[[str], int] = lambda _: 0) -> int:
+        """Open sockets that have not had everything up to their order's final status, as far as is known, or up to the
+        `sequence` of an order that rests."""
+        waiting = [
+            one
             for one in self.transcripts
-        )
+            if not (one.left or one.closed or one.broken or one.final or one.ended_before or one.mute)
+        ]
+        known = {order_id: sequence(order_id) for order_id in {one.order_id for one in waiting} & set(resting)}
+        return sum(one.seen < known.get(one.order_id, inf) for one in waiting)
 
     def served(self, order_id: str) -> int:
         """Sockets of an order that have had something."""
@@ -181,6 +186,7 @@ class Clients:
         self.opened, self.go, self.sent_all = threading.Event(), threading.Event(), threading.Event()
         self._requests, self._opening, self._relay, self._at_once = requests, opening, relay, at_once
         self._desks = desks
+        self.market = Market.of(self.stores.configuration("route_execute")["Environment"]["Variables"])
         self._http: httpx.AsyncClient
         self._group: asyncio.TaskGroup
         self._turn = asyncio.Lock()
@@ -247,7 +253,8 @@ class Clients:
         if not request.valid:
             await self._post(request.body, "refuse")
             return
-        repeat = partial(self._insist, request.body)
+        body = self.market.body(request)
+        repeat = partial(self._insist, body)
         racing = [self._group.create_task(repeat()) for delay in request.repeats if not delay]
         answer = await repeat()
         others = [_later(delay, repeat()) for delay in request.repeats if delay]
@@ -256,7 +263,7 @@ class Clients:
             self._watch(answer, request.subscribers)
             others += [_later(delay, self._cancel(answer["orderId"])) for delay in request.cancels]
             if request.conflict:
-                others.append(_later(0.1, self._post(request.conflict, "conflict")))
+                others.append(_later(0.1, self._post({**body, **request.conflict}, "conflict")))
         await asyncio.gather(*racing, *others)
         if answer and request.afterlife:
             await self._afterlife(request, answer["orderId"])

@@ -17,35 +17,44 @@ _MOVES = {
     "cancelled": set(),
     "expired": set(),
 }
+# Of an order that rests; from `submitted` on it is like any other.
+_RESTING_MOVES = {
+    **_MOVES,
+    "pending": {"open", "failed", "cancelled", "expired"},
+    "open": {"triggered", "failed", "cancelled", "expired"},
+    "triggered": {"routing", "failed", "cancelled", "expired"},
+    "routing": {*_MOVES["routing"], "open"},
+    "building": {*_MOVES["building"], "open"},
+}
 _ONLY_POSTED = {("routing", "building"), ("building", "submitted")}  # between these nothing waits but the posts
 _MOST_ATTEMPTS = 3
 _WORTH_ANOTHER = {"VENUE_UNAVAILABLE", "TRANSACTION_TIMEOUT", "RATE_LIMITED"}
-_BY_THE_QUOTES = {"AMOUNT_TOO_SMALL", "PRICE_IMPACT_TOO_HIGH"}  # before anything is built
+_BY_THE_QUOTES = {"AMOUNT_TOO_SMALL", "PRICE_IMPACT_TOO_HIGH", "NO_POOL"}  # before anything is built
 _OTHER_CODES = "SLIPPAGE_EXCEEDED INSUFFICIENT_LIQUIDITY TRANSACTION_REVERTED SETTLEMENT_MISMATCH ORDER_EXPIRED"
 _CODES = {*_WORTH_ANOTHER, *_BY_THE_QUOTES, *_OTHER_CODES.split(), "INTERNAL_ERROR"}
 _CLOCK_SECONDS = 0.002  # back-offs are stored in milliseconds
 
 
 def nothing_lost(world: World) -> Iterator[Breach]:
-    """Every accepted order has one final status, and no worker has it any more."""
+    """Every accepted order has one final status, unless it rests, and no worker has it any more."""
     for order_id in sorted(world.accepted - set(world.journal)):
         yield Breach("an accepted order is journaled", order_id, "the journal has no such order")
     for order_id, journaled in world.journal.items():
         statuses = [event["status"] for event in journaled.events]
         started = order_id in world.accepted or len(statuses) > 1
         finals = sum(status in FINAL for status in statuses)
-        if started and finals != 1:
+        if started and finals != (not journaled.resting):
             yield Breach("exactly one final status", order_id, f"{finals} in {statuses}")
         if journaled.lease:
             yield Breach("no lease is left", order_id, f"{journaled.lease} has it")
-        if started and not journaled.closed:
+        if started and not (journaled.closed or journaled.resting):
             yield Breach("nothing is owed any more", order_id, "the order is not closed")
 
 
 def legal_lives(world: World) -> Iterator[Breach]:
     """Sequences are 1, 2, 3 … and every move is one that the lifecycle has; attempts only rise, by one."""
     for order_id, journaled in world.journal.items():
-        events = journaled.events
+        events, moves = journaled.events, _RESTING_MOVES if journaled.rests else _MOVES
         numbers = [event["sequence"] for event in events]
         if numbers != list(range(1, len(events) + 1)):
             yield Breach("sequences without gaps", order_id, f"{numbers}")
@@ -55,7 +64,7 @@ def legal_lives(world: World) -> Iterator[Breach]:
         if events[0]["status"] != "pending":
             yield Breach("every order begins as pending", order_id, f"{events[0]['status']}")
         for before, after in pairwise(events):
-            if after["status"] not in _MOVES[before["status"]]:
+            if after["status"] not in moves.get(before["status"], ()):
                 yield Breach("only legal moves", order_id, f"{before['status']} → {after['status']}")
             if after["attempt"] - before["attempt"] not in (0, 1):
                 yield Breach("attempts rise by one", order_id, f"{before['attempt']} → {after['attempt']}")
@@ -80,9 +89,11 @@ def unhurried_by_viewers(world: World) -> Iterator[Breach]:
 
 
 def last_attempt(world: World) -> Iterator[Breach]:
-    """At most three attempts, and `failed` only after the last of them where another could have helped."""
+    """At most three attempts from when an order was accepted, or rested last, and `failed` only after the last of them
+    where another could have helped."""
     for order_id, journaled in world.journal.items():
-        most = max((event["attempt"] for event in journaled.events), default=0)
+        tries = (event["attempt"] - _rested_at(journaled, event["sequence"]) for event in journaled.events)
+        most = max(tries, default=0)
         if most > _MOST_ATTEMPTS:
             yield Breach("at most three attempts", order_id, f"{most}")
         if journaled.events and journaled.events[-1]["status"] == "failed":
@@ -97,8 +108,9 @@ def _gave_up_early(order_id: str, journaled: Journaled, last: Message) -> Iterat
         yield Breach("failed names its last error", order_id, f"{code}, but {errors[-1]['code']}")
     if unknown := {code, *(error["code"] for error in errors)} - _CODES:
         yield Breach("a failure has a code of the list", order_id, f"{unknown}")
-    if code in _WORTH_ANOTHER and len({error["attempt"] for error in errors}) < _MOST_ATTEMPTS:
-        yield Breach("failed only after the last attempt", order_id, f"{code} after {len(errors)} attempt(s)")
+    tried = {error["attempt"] for error in errors if error["attempt"] > _rested_at(journaled, last["sequence"])}
+    if code in _WORTH_ANOTHER and len(tried) < _MOST_ATTEMPTS:
+        yield Breach("failed only after the last attempt", order_id, f"{code} after {len(tried)} attempt(s)")
     if code in _BY_THE_QUOTES and journaled.events[-2]["status"] != "routing":
         yield Breach("refused by its quotes before anything is built", order_id, f"{code}")
 
@@ -108,9 +120,12 @@ def back_off(world: World) -> Iterator[Breach]:
     for order_id, journaled in world.journal.items():
         begun = {one["attempt"]: one for one in reversed(journaled.events) if one["status"] == "routing"}
         for error in journaled.errors:
-            least = world.terms.back_off_seconds * 2 ** (error["attempt"] - 1) - _CLOCK_SECONDS
             following = begun.get(error["attempt"] + 1)
-            if following and (seconds := _seconds(error, following)) < least:
+            tries = error["attempt"] - _rested_at(journaled, following["sequence"]) if following else 0
+            if not following or tries < 1:  # after a rest there is no back-off
+                continue
+            least = world.terms.back_off_seconds * 2 ** (tries - 1) - _CLOCK_SECONDS
+            if (seconds := _seconds(error, following)) < least:
                 yield Breach("no attempt before its back-off is over", order_id, f"{seconds} s: {following}")
 
 
@@ -148,7 +163,7 @@ def impact(world: World) -> Iterator[Breach]:
 
 def in_its_time(world: World) -> Iterator[Breach]:
     """An order expires because its time was over, or because it was to be tried once; and nothing is sent that could
-    land after expiresAt. One that is to be tried once is tried once."""
+    land after expiresAt, nor does it. One that is to be tried once is tried once."""
     for order_id, journaled in world.journal.items():
         order, last = journaled.order, journaled.events[-1]
         built: Message = {}
@@ -160,6 +175,9 @@ def in_its_time(world: World) -> Iterator[Breach]:
             yield Breach("fok is tried once", order_id, f"{last}")
         if until is None:
             continue
+        for one in world.chain_of(order_id):
+            if one.state == "landed" and (one.lands_at or 0) > until.timestamp() + _CLOCK_SECONDS:
+                yield Breach("nothing lands after expiresAt", order_id, f"{one} until {until}")
         for event in journaled.events:
             built = event if event["status"] == "building" else built
             latest = datetime.fromisoformat((built or event)["timestamp"]).timestamp()
@@ -169,6 +187,12 @@ def in_its_time(world: World) -> Iterator[Breach]:
             early = datetime.fromisoformat(event["timestamp"]).timestamp() + world.terms.latest_seconds
             if event["status"] == "expired" and early < until.timestamp():
                 yield Breach("nothing expires before its time", order_id, f"{event} until {until}")
+
+
+def _rested_at(journaled: Journaled, sequence: int) -> int:
+    """The attempt before which an order rested last, up to an event; 0 if it never did. Attempts count from there."""
+    rests = (one for one in reversed(journaled.events) if one["status"] == "open" and one["sequence"] <= sequence)
+    return next((int(one["attempt"]) for one in rests), 0)
 
 
 def _seconds(earlier: Message, later: Message) -> float:

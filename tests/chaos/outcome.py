@@ -13,6 +13,7 @@ _PRICE_DIGITS = Decimal("1e-17")  # executed prices have 18 significant digits
 _COARSEST_UNIT = Decimal("1e-5")  # BONK's; every other token's is finer
 # What PostgreSQL has unchanged from an order, and from its last event.
 _AS_ORDERED = ("orderType", "tokenIn", "tokenOut", "slippageBps", "clientOrderId")
+_PRICES = ("limitPrice", "triggerPrice")
 _AS_ENDED = {"status": "status", "attempts": "attempt", "tx_hash": "txHash"}
 _AS_FAILED = {"failure_code": "code", "failure_reason": "error"}
 
@@ -20,6 +21,11 @@ _AS_FAILED = {"failure_code": "code", "failure_reason": "error"}
 def number(value: object) -> Decimal | None:
     """An amount, however it is written."""
     return None if value is None else Decimal(str(value))
+
+
+def limit_of(order: Message) -> Decimal:
+    """The least that the whole of an order with a limitPrice may give."""
+    return _EXACT.multiply(Decimal(str(order["limitPrice"])), Decimal(str(order["amountIn"])))
 
 
 def one_swap(world: World) -> Iterator[Breach]:
@@ -105,7 +111,8 @@ def cancelled(world: World) -> Iterator[Breach]:
     asked = {cancel.order_id for cancel in world.cancels}
     for order_id, journaled in world.journal.items():
         if journaled.status == "cancelled":
-            if sent := world.chain_of(order_id):
+            submitted = [event for event in journaled.events if event["status"] == "submitted"]
+            if sent := submitted or world.chain_of(order_id):
                 yield Breach("cancelled is never sent", order_id, f"{sent}")
             if order_id not in asked:
                 yield Breach("nothing is cancelled that nobody cancelled", order_id, f"{journaled.events[-1]}")
@@ -113,8 +120,8 @@ def cancelled(world: World) -> Iterator[Breach]:
         journaled_as = world.journal[cancel.order_id].status if cancel.order_id in world.journal else "unknown"
         if cancel.status == 200 and journaled_as != "cancelled":
             yield Breach("a cancel that was answered is final", cancel.order_id, f"the order is {journaled_as}")
-        if cancel.status == 409 and journaled_as == "cancelled":
-            yield Breach("too late is too late", cancel.order_id, f"{cancel.answer}, and yet the order is cancelled")
+        if cancel.status == 409 and journaled_as not in ("confirmed", "failed", "expired"):
+            yield Breach("too late is too late", cancel.order_id, f"{cancel.answer}, but the order is {journaled_as}")
         if cancel.status not in (200, 409, 429) and 0 < cancel.status < 500:
             yield Breach("a cancel is answered", cancel.order_id, f"{cancel.status}: {cancel.answer}")
 
@@ -127,12 +134,15 @@ def _expected(journaled: Journaled) -> Row:
     order, last, building = journaled.order, journaled.events[-1], _building(journaled)
     return {
         **{column(name): order.get(name) for name in _AS_ORDERED},
+        **{column(name): number(order.get(name)) for name in _PRICES},
+        "time_in_force": order.get("timeInForce", "gtc"),
         **{column: last.get(name) for column, name in (_AS_ENDED | _AS_FAILED).items()},
         **{name: building.get(name) for name in ("venue", "quotes")},
         "amount_in": number(order["amountIn"]),
         "amount_out": number(last.get("amountOut")),
         "executed_price": number(last.get("executedPrice")),
         "min_amount_out": number(building.get("minAmountOut", order.get("minAmountOut"))),
+        "expires_at": datetime.fromisoformat(order["expiresAt"]) if order.get("expiresAt") else None,
         "created_at": datetime.fromisoformat(order["createdAt"]),
         "completed_at": datetime.fromisoformat(last["timestamp"]),
     }
@@ -154,10 +164,13 @@ def never_worse_than_asked(world: World) -> Iterator[Breach]:
         if amount_out < asked:
             yield Breach("never worse than asked", order_id, f"{amount_out} is less than {asked}")
         best = max(Decimal(quote["amountOut"]) for quote in building["quotes"])
+        kept = _EXACT.multiply(best, Decimal(10_000 - order["slippageBps"]).scaleb(-4))
         # The tolerated share of the quote, rounded down to a base unit.
-        least = _EXACT.multiply(best, Decimal(10_000 - order["slippageBps"]).scaleb(-4)) - _COARSEST_UNIT
-        if not least <= floor <= best:
+        if not kept - _COARSEST_UNIT <= floor <= best:
             yield Breach("the floor follows from the quote", order_id, f"{floor} for {best}")
+        # What nets the price, rounded up to a base unit: slippageBps are in reserve above it.
+        if order.get("limitPrice") is not None and floor < limit_of(order):
+            yield Breach("the floor keeps the limit price", order_id, f"{floor} for {limit_of(order)}")
         paid = _EXACT.multiply(Decimal(last["executedPrice"]), Decimal(order["amountIn"]))
         if not 0 <= amount_out - paid <= _EXACT.multiply(amount_out, _PRICE_DIGITS):
             yield Breach("price × amountIn = amountOut", order_id, f"{paid}, not {amount_out}")

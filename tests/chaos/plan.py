@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, Decimal
 from operator import attrgetter
 
@@ -21,6 +21,9 @@ _INVALID: tuple[Message, ...] = (
     {"tokenIn": "USDC", "tokenOut": "SOL", "amountIn": "0.0000001"},
     {**ORDINARY, "slippageBps": 10_001},
     {**ORDINARY, "orderType": "limit"},
+    {**ORDINARY, "orderType": "limit", "limitPrice": "0"},
+    {**ORDINARY, "orderType": "stop", "limitPrice": "100"},
+    {**ORDINARY, "orderType": "sniper", "timeInForce": "fok"},
     {**ORDINARY, "maxPriceImpactBps": -1},
     {**ORDINARY, "amountIn": "18446744073.709551616"},  # 2**64 base units
 )
@@ -34,6 +37,13 @@ _EXTREME: tuple[Message, ...] = (
     {**ORDINARY, "amountIn": "33000", "maxPriceImpactBps": 10_000},
     {**ORDINARY, "amountIn": "18446744073.709551615"},
 )
+_TRADED = sorted(token.symbol for token in TOKENS.values() if not token.launches)
+# Few, so that the watcher of the market can look at each of them every second on two cores.
+_RESTED_ON = (("SOL", "USDC"), ("USDC", "SOL"), ("JUP", "USDC"), ("SOL", "BONK"))
+_SNIPED = (("SOL", "NOVA"), ("USDC", "ORBIT"), ("NOVA", "USDC"))
+# How far from the present price an order waits: some are due at once, most within a swing of the market, some never.
+_PRICE_BPS = {"limit": (-40, 120), "takeProfit": (-20, 120), "stop": (-120, 20), "sniper": (-150, 50)}
+_NEVER_BPS = {"limit": 1000, "takeProfit": 1000, "stop": -1000, "sniper": 1000}
 _UNKNOWN = "00000000-0000-4000-8000-{:012d}"
 
 
@@ -58,6 +68,8 @@ class Request:
     `repeats` are the delays of further posts of the same, the first of them at once with it if it is 0; `conflict` is
     another body that is then sent with the same key. `afterlife`: its key is used once more when the order is closed,
     while the key lives ("closed") or after that ("expired"). `diverted`: its message is a dead letter from the start.
+    `price_bps`: its price is so far above the one at which it could be swapped when it is sent; `lasts`: its time ends
+    so many seconds after that.
     """
 
     at: float
@@ -69,6 +81,8 @@ class Request:
     afterlife: str = ""
     diverted: bool = False
     cancels: tuple[float, ...] = ()  # so many seconds after its acceptance
+    price_bps: int | None = None
+    lasts: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,11 +90,13 @@ class Fault:
     """Something that goes wrong, `at` seconds after the beginning."""
 
     at: float
-    kind: str  # kill; stop, start, pause, resume: PostgreSQL; duplicate, poison, dead-letter, or a mode of the relay's
-    target: str = ""  # a function's name for kill, a body for poison, a service for the relay
+    # kill; stop, start, pause, resume: PostgreSQL; duplicate, poison, dead-letter; ambush: kill whoever has triggered
+    # an order; watch: another watcher of the market; launch: no fault, but a token's launch; or a mode of the relay's
+    kind: str
+    target: str = ""  # a function's name for kill, a body for poison, a token for launch, a service for the relay
     many: int = 1
     choice: float = 0.0  # in [0, 1): which worker, or which order; of the relay's requests, the share
-    seconds: float = 0.0  # how long the relay does so
+    seconds: float = 0.0  # how long the relay does so, or an ambush waits
 
 
 @dataclass(frozen=True)
@@ -109,10 +125,17 @@ def _faults(dice: random.Random, seconds: float) -> Iterator[Fault]:
     # Function workers: every two seconds or so, most of them those that execute orders.
     at = 1.0
     while at < seconds:
-        target = dice.choices(("route_execute", "notify", "submit", "ws_connect"), (60, 20, 10, 10))[0]
+        target = dice.choices(
+            ("route_execute", "notify", "submit", "ws_connect", "watch_market"), (52, 18, 10, 10, 10)
+        )[0]
         many = dice.choice((1, 2, 3, 5)) if target == "route_execute" else 1
         yield Fault(at, "kill", target, many, dice.random())
         at += dice.uniform(0.6, 2.6)
+    # Another watcher takes over, or two at the same moment, of which one does; and tokens launch, one of them twice.
+    yield from (Fault(dice.uniform(0, seconds), "ambush", seconds=8) for _ in range(round(seconds / 9)))
+    yield from (Fault(dice.uniform(0, seconds), "watch", many=dice.choice((1, 2))) for _ in range(round(seconds / 15)))
+    for token, share in (("NOVA", 0.4), ("ORBIT", 0.6), ("NOVA", 0.8)):
+        yield Fault(seconds * share, "launch", token)
     # PostgreSQL: gone and hanging in turn, each once in fifty seconds, at least once.
     outages = max(2, round(seconds / 25))
     for n in range(outages):
@@ -137,7 +160,8 @@ def _faults(dice: random.Random, seconds: float) -> Iterator[Fault]:
 def _request(dice: random.Random, seed: int, n: int, at: float) -> Request:
     if dice.random() < 0.06:
         return Request(at, dict(dice.choice(_INVALID)), valid=False)
-    body = _body(dice)
+    rests = dice.random() < 0.35
+    body = _resting(dice) if rests else _body(dice)
     keyed = dice.random() < 0.5
     if keyed:
         body["clientOrderId"] = f"campaign-{seed}-{n}"
@@ -145,15 +169,45 @@ def _request(dice: random.Random, seed: int, n: int, at: float) -> Request:
     # slippageBps is never 7 otherwise: two bodies drawn independently can ask for the same thing.
     conflict = {**body, "slippageBps": 7} if keyed and dice.random() < 0.2 else None
     subscribers = tuple(_visits(dice) for _ in range(dice.choice((0, 1, 1, 2, 3))))
+    if rests:
+        return _rested(dice, Request(at, body, True, repeats, conflict, subscribers))
     afterlife = dice.choice(("closed", "expired")) if keyed and dice.random() < 0.2 else ""
     cancels = tuple(dice.choice((0.0, 0.2, dice.uniform(0, 3))) for _ in range(dice.choice((0, 0, 0, 0, 1, 2))))
     return Request(at, body, True, repeats, conflict, subscribers, afterlife, cancels=cancels)
 
 
+def _rested(dice: random.Random, request: Request) -> Request:
+    """The request with what depends on the market and the time when it is sent."""
+    kind, sooner = request.body["orderType"], request.body.get("timeInForce") == "fok"
+    never = dice.random() < 0.1
+    price_bps = _NEVER_BPS[kind] if never else dice.randint(*_PRICE_BPS[kind])
+    lasts = dice.uniform(5, 60) if dice.random() < 0.45 and not sooner else None
+    cancels = tuple(dice.uniform(0, 40) for _ in range(dice.choice((0, 0, 1, 2)))) if dice.random() < 0.5 else ()
+    whenever = kind == "sniper" and dice.random() < 0.5
+    return replace(request, price_bps=None if whenever else price_bps, lasts=lasts, cancels=cancels)
+
+
+def _resting(dice: random.Random) -> Message:
+    kind = dice.choices(tuple(_PRICE_BPS), (40, 20, 20, 20))[0]
+    token_in, token_out = dice.choice(_SNIPED if kind == "sniper" else _RESTED_ON)
+    dollars = Decimal(round(10 ** dice.uniform(0.5, 4), 2))
+    body: Message = {"orderType": kind, "tokenIn": token_in, "tokenOut": token_out}
+    body["amountIn"] = f"{_of(dollars, token_in):f}"
+    if dice.random() < 0.7:
+        body["slippageBps"] = dice.choice((0, 10, 30, 100))
+    if dice.random() < 0.05:
+        body["maxPriceImpactBps"] = dice.choice((0, 1, 10))
+    if kind == "limit" and dice.random() < 0.1:
+        body["timeInForce"] = "fok"
+    if kind in ("stop", "takeProfit") and dice.random() < 0.15:
+        body["minAmountOut"] = f"{_of(dollars * Decimal(dice.choice(('0.9', '0.99'))), token_out):f}"
+    return body
+
+
 def _body(dice: random.Random) -> Message:
     if dice.random() < 0.08:
         return dict(dice.choice(_EXTREME))
-    token_in, token_out = dice.sample(sorted(TOKENS), 2)
+    token_in, token_out = dice.sample(_TRADED, 2)
     # Once in a while more than a pool has.
     dollars = Decimal(50_000_000) if dice.random() < 0.02 else Decimal(round(10 ** dice.uniform(0.5, 4), 2))
     amount = _of(dollars, token_in)
@@ -179,5 +233,5 @@ def _visits(dice: random.Random) -> tuple[Visit, ...]:
     stays = Visit(delay, None, dice.uniform(0.1, 1.5), dice.random() < 0.08, dice.random() < 0.1)
     if dice.random() < 0.7:
         return (stays,)
-    leaves = Visit(delay, dice.choice((0, 1, 1, 2, 3)))
+    leaves = Visit(delay, dice.choice((0, 1, 1, 2)))  # what rests may have no more for a long time
     return (leaves, Visit(dice.uniform(0, 3), None, stays.linger, stays.to_the_end))

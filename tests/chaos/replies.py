@@ -7,6 +7,11 @@ from datetime import datetime
 from tests.chaos.outcome import number
 from tests.chaos.world import FINAL, Breach, Journaled, Message, Posted, World
 
+# What makes one request without a clientOrderId another than the next.
+_ASKED = (
+    *("orderType", "tokenIn", "tokenOut", "amountIn", "slippageBps", "maxPriceImpactBps", "minAmountOut"),
+    *("limitPrice", "triggerPrice", "timeInForce", "expiresAt"),
+)
 _DEFAULTS = {"slippageBps": 50, "maxPriceImpactBps": 1000, "orderType": "market"}
 
 
@@ -46,7 +51,7 @@ def keys(world: World) -> Iterator[Breach]:
             order = {**_DEFAULTS, **world.journal[order_id].order}
             for name, asked in {**_DEFAULTS, **same[0].body, "createdAt": same[0].answer.get("createdAt")}.items():
                 stored = order.get(name)
-                if (number(stored) != number(asked)) if "amount" in name.lower() else stored != asked:
+                if _plain(name, stored) != _plain(name, asked):
                     yield Breach("the order is what was asked for", order_id, f"{name}: {stored!r}, not {asked!r}")
 
 
@@ -59,7 +64,9 @@ def unasked(world: World) -> Iterator[Breach]:
     unclear = Counter(_content(posted.body) for posted in failed if not posted.key and posted.unclear)
     for order_id in sorted(set(world.journal) - world.accepted):
         journaled = world.journal[order_id]
-        key, content, executed = journaled.order.get("clientOrderId"), _content(journaled.order), _executed(journaled)
+        # Stored without a time in force, an order is gtc; a request that names an end is gtd.
+        content, executed = _content({"timeInForce": "gtc", **journaled.order}), _executed(journaled)
+        key = journaled.order.get("clientOrderId")
         if key not in open_keys if key else not open_bodies[content]:
             yield Breach("no order without a request", order_id, f"{journaled.order} was never sent unanswered")
         elif not key:
@@ -134,6 +141,14 @@ def _executed(journaled: Journaled) -> bool:
 
 def _content(asked: Message) -> tuple[object, ...]:
     """What a body or an order asks for, however it spells its numbers."""
-    words = {**_DEFAULTS, **asked}
-    plain = tuple(words.get(name) for name in ("tokenIn", "tokenOut", "slippageBps", "maxPriceImpactBps"))
-    return (*plain, number(words["amountIn"]), number(words.get("minAmountOut")))
+    words = {**_DEFAULTS, "timeInForce": "gtd" if asked.get("expiresAt") else "gtc", **asked}
+    if words["timeInForce"] == "gtc":
+        words.pop("expiresAt", None)  # an order that rests has one all the same
+    return tuple(_plain(name, words.get(name)) for name in _ASKED)
+
+
+def _plain(name: str, value: object) -> object:
+    """A field's value, however it is spelled."""
+    if value is not None and name.endswith("At"):
+        return datetime.fromisoformat(str(value))
+    return number(value) if "amount" in name.lower() or name.endswith("Price") else value

@@ -19,6 +19,8 @@ _TOLD = {
     "the order was taken over, or cancelled": "workers whose order was taken over, or cancelled",
     "a service is unavailable; the order is sent anew": "deliveries put off because a service was unavailable",
     "order is closed already": "deliveries of an order that was closed",
+    "the market could not be looked at": "looks at the market that failed",
+    "the watch ends": "runs of the watcher that came to their end",
     "outcome not persisted yet": "rows deferred because PostgreSQL was unavailable",
     "the transaction may still land": "transactions looked up again later",
     "no worker ever took the order up; it goes back to the queue": "dead letters that went back to the workers",
@@ -47,6 +49,10 @@ def found(world: World, log: Path) -> dict[str, int]:
     )
     finals = Counter(f"orders {last['status']}" + (f" ({last['code']})" if "code" in last else "") for last in lasts)
     states = Counter(f"transactions {transaction.state}" for transaction in world.chain)
+    lives = [(one.order["orderType"], [event["status"] for event in one.events]) for one in world.journal.values()]
+    rested = Counter(f"triggers of {kind}" for kind, life in lives for status in life if status == "triggered")
+    rested["times that an order rested again"] = sum(max(life.count("open") - 1, 0) for _, life in lives)
+    rested |= Counter(f"{kind} orders {life[-1]}" for kind, life in lives if "open" in life)
     sockets, text = world.transcripts, log.read_text(errors="replace")
     repeats = sum(len(one.messages) - len({message["sequence"] for _, message in one.messages}) for one in sockets)
     return {
@@ -54,6 +60,7 @@ def found(world: World, log: Path) -> dict[str, int]:
         "orders accepted": len(world.accepted),
         **dict(sorted(finals.items())),
         "orders with a second or third attempt": sum(last["attempt"] > 1 for last in lasts),
+        **dict(sorted(rested.items())),
         **dict(sorted(states.items())),
         "sockets": sum(not one.shared for one in sockets),
         "orders on a socket for many": sum(one.shared for one in sockets),
@@ -80,7 +87,9 @@ def judge(console: Console, world: World, breaches: list[Breach]) -> int:
     lines = [f"{len(breaches)} breach(es); the first: {first.rule}: {first.detail}"]
     lines += [story(world, first.order_id)] if first.order_id else []
     lines += [f"{many} × {rule}" for rule, many in Counter(breach.rule for breach in breaches).most_common()]
-    lines += [f"also: {breach.rule}: {breach.order_id} {breach.detail}"[:300] for breach in breaches[1:20]]
+    firsts = {breach.rule: breach for breach in reversed(breaches)}
+    others = [*[one for rule, one in firsts.items() if rule != first.rule], *breaches[1:20]]
+    lines += [f"also: {breach.rule}: {breach.order_id} {breach.detail}"[:300] for breach in others]
     console.print("\n".join(lines), highlight=False, markup=False)
     return 1
 

@@ -1,12 +1,17 @@
 """One run against a stack: requests and faults go out, all comes to rest, and what is known then is collected."""
 
+import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
+from math import inf, isfinite
 from pathlib import Path
 from unittest.mock import patch
 
+from order_engine.domain.tokens import LAUNCHING
 from rich.console import Console
 
 from local.stack import ROOT, LocalStack
@@ -15,10 +20,13 @@ from tests.chaos.clients import Clients
 from tests.chaos.plan import Plan
 from tests.chaos.relay import Relay
 from tests.chaos.saboteur import Saboteur
+from tests.chaos.stores import Stores
 from tests.chaos.world import Breach, Terms, World
 from tests.support.operations import FUNCTIONS
 
 _POLL_SECONDS = 0.5
+_WATCH_SECONDS = 60.0
+_ANY_IMPACT_BPS = 1000  # more than any order of a campaign has that rests
 _SHOW_SECONDS = 5.0
 _DEAD_SECONDS = 30.0  # above the visibility timeout of any campaign
 
@@ -94,14 +102,36 @@ def run(
             try:
                 _open(clients)
                 show = progress(console, clients.accepted)
-                saboteur.run(agenda.faults, time.monotonic(), show)
-                done = time.monotonic()
-                settle(clients, len(saboteur.poison), settle_seconds, show)
+                with _watching(stores):
+                    saboteur.run(agenda.faults, time.monotonic(), show)
+                    done = time.monotonic()
+                    settle(clients, len(saboteur.poison), settle_seconds, show)
+                stores.stop_watching()  # so that nothing moves while the stores are read
+                settle(clients, len(saboteur.poison), settle_seconds, show, watching=False)
                 settled_seconds = time.monotonic() - done
             finally:
                 clients.end()
             world = observed(clients, saboteur.poison, terms)
     return Outcome({**saboteur.done, **relay.done}, world, check(world), clients.visitor.refused, settled_seconds)
+
+
+@contextmanager
+def _watching(stores: Stores) -> Iterator[None]:
+    """Have the market watched without a gap, as a stack does it whose functions are hosted from the start."""
+    over = threading.Event()
+
+    def invoke() -> None:
+        stores.watch()
+        while not over.wait(_WATCH_SECONDS):
+            stores.watch()
+
+    thread = threading.Thread(target=invoke, name="watching", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _open(clients: Clients) -> None:
@@ -114,27 +144,57 @@ def _open(clients: Clients) -> None:
     clients.go.set()
 
 
-def settle(clients: Clients, poison: int, seconds: float, show: Callable[[str], None]) -> None:
-    """Wait until nothing moves any more; what has not come to rest in time is the checker's business.
+def settle(clients: Clients, poison: int, seconds: float, show: Callable[[str], None], watching: bool = True) -> None:
+    """Wait until nothing moves any more; what has not come to rest in time is the checker's business. With somebody
+    `watching` the market, no order rests then that is due, or whose time is over.
 
     A dead letter that is no poison may be about to be dealt with: it counts as at rest when it has been there for long.
     """
-    deadline = time.monotonic() + seconds
+    deadline, stores = time.monotonic() + seconds, clients.stores
     resting: tuple[int, float] = (-1, 0.0)
     while (now := time.monotonic()) < deadline:
-        waiting, dead = clients.stores.length("OrdersQueueUrl"), clients.stores.length("DeadLettersQueueUrl")
-        unserved, coming = clients.visitor.unserved(), clients.visitor.coming
-        if clients.sent_all.is_set() and not (waiting or unserved or coming) and dead >= poison:
+        waiting, dead = stores.length("OrdersQueueUrl"), stores.length("DeadLettersQueueUrl")
+        index, coming = stores.index(), clients.visitor.coming
+        unserved = clients.visitor.unserved(index, stores.sequence)
+        due = _due(clients, index) if watching and not (waiting or unserved or coming) else 0
+        if clients.sent_all.is_set() and not (waiting or unserved or coming or due) and dead >= poison:
             resting = resting if resting[0] == dead else (dead, now)
             if dead == poison or now - resting[1] > _DEAD_SECONDS:
                 return
-        show(f"settling: {waiting} messages, {dead} dead letters, {unserved} sockets unserved, {coming} to come")
+        sockets = f"{unserved} sockets unserved, {coming} to come"
+        show(f"settling: {waiting} messages, {dead} dead letters, {sockets}, {due} resting orders due")
         time.sleep(_POLL_SECONDS)
 
 
+def _due(clients: Clients, index: Mapping[str, tuple[str, Decimal]]) -> int:
+    """How many orders rest that are due beyond doubt, or whose time is over."""
+    now, (_, ends) = time.time(), clients.stores.watched()
+    over = {order_id for moment, _, order_id in (end.partition("#") for end in ends) if int(moment) < now * 1000}
+    due = {order_id for order_id, (side, price) in index.items() if clients.market.is_due(side, price, now)}
+    return sum(
+        order_id in over or not _refuses_impact(clients.stores, order_id) for order_id in (over | due) & {*index}
+    )
+
+
+def _refuses_impact(stores: Stores, order_id: str) -> bool:
+    """Whether an order may move the price by so little that it can be due and yet have no quote to its liking."""
+    order = json.loads(stores.journal_item(order_id)["order"]["S"])
+    return int(order["maxPriceImpactBps"]) < _ANY_IMPACT_BPS
+
+
 def observed(clients: Clients, poison: Sequence[str] = (), terms: Terms | None = None) -> World:
-    stores = clients.stores
+    stores, terms, now = clients.stores, terms or Terms(), time.time()
+    (sides, expiries), launches = stores.watched(), stores.launches()
+    seconds = terms.overdue_seconds if isfinite(terms.overdue_seconds) else 0.0
+    markets = clients.market.spans(sides, now, seconds)
+    unopened = {token for token in LAUNCHING if launches.get(token, inf) > now - seconds}
     return World(
+        index=stores.index(),
+        sides=sides,
+        expiries=expiries,
+        launches=launches,
+        market={pair: span for pair, span in markets.items() if not unopened & {*pair.split("/")}},
+        ended_at=now,
         posted=list(clients.posted),
         cancels=list(clients.cancels),
         transcripts=list(clients.visitor.transcripts),
@@ -147,5 +207,5 @@ def observed(clients: Clients, poison: Sequence[str] = (), terms: Terms | None =
         poison=list(poison),
         diverted=list(clients.diverted),
         crowded=list(clients.crowded),
-        terms=terms or Terms(),
+        terms=terms,
     )

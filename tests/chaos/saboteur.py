@@ -1,17 +1,21 @@
 """Injects a plan's faults into a running stack. In the main thread: PostgreSQL ends with the thread that starts it."""
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from os import SEEK_END
 
 import psutil
 
 from tests.chaos.plan import Fault
 from tests.chaos.relay import Relay
 from tests.chaos.stores import Stores
+from tests.support.operations import FUNCTIONS, poll
 
+_TRIGGERED = b'"message":"order triggered"'
 _RECENT = 30  # duplicates are of one of so many newest orders
 
 
@@ -49,6 +53,15 @@ class Saboteur:
                 self.done["poison messages"] += 1
             case "duplicate":
                 self._send_anew("OrdersQueueUrl", fault, "messages delivered twice")
+            case "ambush":
+                threading.Thread(target=self._ambush, args=(fault.seconds,), name="ambush", daemon=True).start()
+            case "watch":
+                for _ in range(fault.many):
+                    self._stores.watch()
+                self.done["further watchers of the market"] += fault.many
+            case "launch":
+                self._stores.launch(fault.target)
+                self.done["launches"] += 1
             case "dead-letter":  # as if the message had been received once too often, while another one is under way
                 self._send_anew("DeadLettersQueueUrl", fault, "dead letters of real orders")
             case _:
@@ -61,6 +74,14 @@ class Saboteur:
             with suppress(psutil.NoSuchProcess):
                 victim.kill()
                 self.done[f"{fault.target} workers killed"] += 1
+
+    def _ambush(self, seconds: float) -> None:
+        """Kill everybody who executes orders when one was just triggered: whoever resumes it quotes it anew."""
+        with self._stores.stack.log.open("rb") as lines:
+            lines.seek(0, SEEK_END)
+            if poll(lambda: _TRIGGERED in lines.read(), seconds, every=0.01):
+                self._kill(Fault(0.0, "kill", "route_execute", many=FUNCTIONS["route_execute"]))
+                self.done["ambushes of triggered orders"] += 1
 
     def _send_anew(self, queue: str, fault: Fault, what: str) -> None:
         recent = list(self._accepted[-_RECENT:])

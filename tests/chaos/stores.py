@@ -3,8 +3,11 @@
 import json
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
+
+import psutil
 
 from tests.chaos.world import Journaled, Message, OnChain, Row
 from tests.support.operations import Item, Operator, poll
@@ -21,7 +24,47 @@ class Stores(Operator):
     def chain(self) -> list[OnChain]:
         """Every transaction; the chain's guards, which name an order's only swap, are left out."""
         items = self.items("ChainTableName")
-        return [_on_chain(item) for item in items if not item["id"]["S"].startswith("order#")]
+        return [_on_chain(item) for item in items if "#" not in item["id"]["S"]]
+
+    def launches(self) -> dict[str, float]:
+        """When the pools of the tokens opened that were launched, in epoch seconds."""
+        items = [item for item in self.items("ChainTableName") if "opensAt" in item]
+        return {item["id"]["S"].removeprefix("launch#"): int(item["opensAt"]["N"]) / 1000 for item in items}
+
+    def index(self) -> dict[str, tuple[str, Decimal]]:
+        """The orders that the index by price has, each with its side and its price."""
+        scan = self.dynamodb.get_paginator("scan")
+        pages = scan.paginate(TableName=self.stack.outputs["JournalTableName"], IndexName="ByPrice")
+        items = [item for page in pages for item in page["Items"]]
+        return {item["orderId"]["S"]: (item["watch"]["S"], Decimal(item["watchPrice"]["N"])) for item in items}
+
+    def watched(self) -> tuple[list[str], list[str]]:
+        """What the watcher of the market looks at: sides of the market, and the ends of orders' times."""
+        items = self.items("WatchTableName")
+        sides = [item["name"]["S"] for item in items if "notedAt" in item]
+        return sides, [item["name"]["S"] for item in items if item["kind"]["S"] == "expiry"]
+
+    def watch(self) -> None:
+        """Begin another run of the watcher, which takes over from the last."""
+        self.functions.invoke(FunctionName=self.name_of("watch_market"), InvocationType="Event", Payload=b"{}")
+
+    def stop_watching(self) -> None:
+        """End every run of the watcher, and let none begin."""
+        name = self.name_of("watch_market")
+        self.functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+        for worker in self.workers("watch_market"):
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
+
+    def launch(self, token: str) -> None:
+        """Launch a token. Raises TimeoutError if that can't be done in good time."""
+        name, payload = self.name_of("launch"), json.dumps({"token": token})
+        if not poll(lambda: "FunctionError" not in self.functions.invoke(FunctionName=name, Payload=payload), 30):
+            raise TimeoutError(f"{token} could not be launched")
+
+    def sequence(self, order_id: str) -> int:
+        """The number of an order's newest event."""
+        return int(self.journal_item(order_id)["sequence"]["N"])
 
     def rows(self) -> dict[str, Row]:
         return {row["order_id"]: row for row in self.query("SELECT *, order_id::text AS order_id FROM orders")}
@@ -91,8 +134,9 @@ def _journaled(item: Item) -> Journaled:
 
 
 def _on_chain(item: Item) -> OnChain:
-    numbers = [Decimal(item[name]["S"]) if name in item else None for name in ("amountOut", "executedPrice")]
-    return OnChain(item["id"]["S"], item["orderId"]["S"], item["state"]["S"], *numbers)
+    amount_out, price = (Decimal(item[name]["S"]) if name in item else None for name in ("amountOut", "executedPrice"))
+    lands_at = int(item["landsAt"]["N"]) / 1000 if "landsAt" in item else None
+    return OnChain(item["id"]["S"], item["orderId"]["S"], item["state"]["S"], amount_out, price, lands_at)
 
 
 def _parse(text: str) -> Message:

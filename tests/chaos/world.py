@@ -1,7 +1,8 @@
 """What the checker judges: everything that clients saw and stores hold, as plain data in the wire format's words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from math import inf
 from typing import Any
@@ -104,16 +105,28 @@ class Journaled:
     lease: str = ""
     errors: Sequence[Message] = ()
 
+    @property
+    def rests(self) -> bool:
+        """Whether the order waits for its condition, and is not executed at once."""
+        return self.order.get("orderType", "market") != "market" and self.order.get("timeInForce") != "fok"
+
+    @property
+    def resting(self) -> bool:
+        """Whether that is what it was doing at the end."""
+        return self.rests and self.status == "open"
+
 
 @dataclass(frozen=True)
 class OnChain:
-    """A transaction on the chain, `state` being sent, landed, reverted or dead."""
+    """A transaction on the chain, `state` being sent, landed, reverted or dead; `lands_at` (epoch seconds) is when it
+    lands unless it dies before, if that is known."""
 
     tx_hash: str
     order_id: str
     state: str
     amount_out: Decimal | None = None
     executed_price: Decimal | None = None
+    lands_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +137,8 @@ class Terms:
     validity_seconds: float = 0.0  # of a transaction, from when it is built
     latest_seconds: float = inf  # before its expiresAt an order may expire so early: nothing could be sent any more
     status_seconds: float = inf  # the most from one status of a crowded order to the next, while nothing else is slow
+    longest_rest: timedelta = timedelta(days=30)  # of an order without expiresAt
+    overdue_seconds: float = inf  # the most that an order rests whose expiresAt has passed, or that is due all the time
 
 
 @dataclass(frozen=True)
@@ -134,6 +149,11 @@ class World:
     still in the orders queue; `dead_letters` are the bodies in the dead-letter queue, `poison` those that were put
     into the orders queue to end there. `diverted` are the orders whose messages became dead letters before any worker
     had them, `crowded` those with many subscribers.
+
+    Of the orders that rest: `index` has those that are found by their price, with their side (SOL/USDC#rise) and
+    that price; `sides` and `expiries` (<epoch milliseconds>#<orderId>) are what the watcher looks at. `launches` has
+    when the pools of a token opened (epoch seconds), `market` for a pair (SOL/USDC) the least and the greatest price
+    of any venue in the last `overdue_seconds` before `ended_at` (epoch seconds), when the stores were read.
     """
 
     posted: Sequence[Posted] = ()
@@ -148,6 +168,12 @@ class World:
     poison: Sequence[str] = ()
     diverted: Sequence[str] = ()
     crowded: Sequence[str] = ()
+    index: Mapping[str, tuple[str, Decimal]] = field(default_factory=dict)
+    sides: Collection[str] = ()
+    expiries: Collection[str] = ()
+    launches: Mapping[str, float] = field(default_factory=dict)
+    market: Mapping[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    ended_at: float = 0.0
     terms: Terms = field(default_factory=Terms)
 
     @property
