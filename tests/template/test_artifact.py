@@ -45,7 +45,8 @@ print(app.handler)
 def run(folder: str, code: str) -> subprocess.CompletedProcess[str]:
     """Runs code on the template's Python with a function's folder and the layer on its path, and its environment."""
     name = functions()[folder]
-    given = {key: "x" for key in variables(name) if not key.startswith(("VENUE", "RETRY", "ORDER_", "OWNER_"))}
+    numbers = ("VENUE", "MARKET", "RETRY", "ORDER_", "OWNER_", "LONGEST_")
+    given = {key: "x" for key in variables(name) if not key.startswith(numbers)}
     environment = given | {
         "LEASE_SECONDS": "25",
         "ACCESS": "keys",
