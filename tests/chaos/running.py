@@ -179,7 +179,7 @@ def _due(clients: Clients, index: Mapping[str, tuple[str, Decimal]]) -> int:
 def _refuses_impact(stores: Stores, order_id: str) -> bool:
     """Whether an order may move the price by so little that it can be due and yet have no quote to its liking."""
     order = json.loads(stores.journal_item(order_id)["order"]["S"])
-    return int(order["maxPriceImpactBps"]) < _ANY_IMPACT_BPS
+    return int(order.get("maxPriceImpactBps", _ANY_IMPACT_BPS)) < _ANY_IMPACT_BPS
 
 
 def observed(clients: Clients, poison: Sequence[str] = (), terms: Terms | None = None) -> World:
