@@ -140,8 +140,8 @@ def _was_due(journaled: Journaled, world: World) -> bool:
     span = world.market.get(f"{order['tokenIn']}/{order['tokenOut']}")
     if span is None or order.get("minAmountOut") or order.get("maxPriceImpactBps", 1000) < 1000:
         return False
-    if order["orderType"] == "stop":
-        return span[1] * (1 + _MARGIN) < price
+    if order["orderType"] == "stop":  # opened without every venue's quote, its reference price is early by far
+        return span[1] * (1 + _MARGIN) < min(price, Decimal(order["triggerPrice"]))
     return span[0] * (1 - _MARGIN) > price
 
 

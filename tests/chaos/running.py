@@ -171,15 +171,16 @@ def _due(clients: Clients, index: Mapping[str, tuple[str, Decimal]]) -> int:
     now, (_, ends) = time.time(), clients.stores.watched()
     over = {order_id for moment, _, order_id in (end.partition("#") for end in ends) if int(moment) < now * 1000}
     due = {order_id for order_id, (side, price) in index.items() if clients.market.is_due(side, price, now)}
-    return sum(
-        order_id in over or not _refuses_impact(clients.stores, order_id) for order_id in (over | due) & {*index}
-    )
+    return len(over & {*index}) + sum(_is_due(clients, order_id, index[order_id], now) for order_id in due - over)
 
 
-def _refuses_impact(stores: Stores, order_id: str) -> bool:
-    """Whether an order may move the price by so little that it can be due and yet have no quote to its liking."""
-    order = json.loads(stores.journal_item(order_id)["order"]["S"])
-    return int(order.get("maxPriceImpactBps", _ANY_IMPACT_BPS)) < _ANY_IMPACT_BPS
+def _is_due(clients: Clients, order_id: str, indexed: tuple[str, Decimal], now: float) -> bool:
+    """Whether an order that is due by its reference price is so by its own: not one that may move the price by so
+    little that no quote is to its liking, nor a stop whose reference price is early."""
+    (side, price), order = indexed, json.loads(clients.stores.journal_item(order_id)["order"]["S"])
+    own = Decimal(order["triggerPrice"]) if order["orderType"] == "stop" else price
+    pleased = int(order.get("maxPriceImpactBps", _ANY_IMPACT_BPS)) >= _ANY_IMPACT_BPS
+    return pleased and clients.market.is_due(side, min(own, price), now)
 
 
 def observed(clients: Clients, poison: Sequence[str] = (), terms: Terms | None = None) -> World:

@@ -181,7 +181,7 @@ BREACHES: dict[str, list[Break]] = {
     ],
     "what is over rests no more": [_LATE],
     "what is due rests no more": [
-        having(market=lambda _: {"SOL/USDC": (Decimal(140), Decimal(148))}),
+        having(market=lambda _: {"SOL/USDC": (Decimal(130), Decimal(138))}),
         both(ordered(WAITING, orderType="takeProfit"), having(market=lambda _: {"SOL/USDC": (150, 151)})),
     ],
     "confirmed after building": [event(CONFIRMED, 3, 6, status="routing")],
