@@ -2,10 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from order_engine.adapters.mock_market.chain import MockChain
+from order_engine.adapters.mock_market.dice import VenueConditions
+from order_engine.adapters.mock_market.venue import MockVenue
+from order_engine.domain.swaps import VenueName
 
 from local.client import Message
 from tests.e2e.system import FIVE, System, an_order, sequences, statuses, wait_for
@@ -14,6 +18,7 @@ from tests.e2e.test_requests import problem_of
 from tests.e2e.test_times_in_force import soon
 
 RESTED = ["pending", "open", "triggered", *FIVE[1:]]
+VOLATILITY_BPS = 1000
 FAR = {"limit": {"limitPrice": "1000"}, "stop": {"triggerPrice": "1"}, "takeProfit": {"triggerPrice": "1000"}}
 
 
@@ -24,7 +29,7 @@ def resting(order_type: str, **changes: object) -> Message:
 @pytest.fixture(scope="module")
 def moving(system: System) -> Iterator[System]:
     """The system with a market that moves by half a per cent a second."""
-    with system.rehosted({"MARKET_VOLATILITY_BPS": 1000}, ["route_execute", "watch_market"]):
+    with system.rehosted({"MARKET_VOLATILITY_BPS": VOLATILITY_BPS}, ["route_execute", "watch_market"]):
         begin_watch(system)
         yield system
     begin_watch(system)
@@ -42,10 +47,16 @@ def begin_watch(system: System) -> None:
     wait_for(lambda: runner() != before, "another watcher")
 
 
-def net_price(system: System) -> Decimal:
-    """What an order nets now, for one tokenIn."""
-    building = next(one for one in system.life_of(an_order()) if one["status"] == "building")
-    return max(Decimal(quote["amountOut"]) for quote in building["quotes"]) / 10
+def middle_price() -> Decimal:
+    """A market price that will be crossed within the next fifty seconds: the venues can tell their future."""
+    conditions = VenueConditions(quote_latency_ms=(0, 0), volatility_bps=VOLATILITY_BPS)
+
+    def best(at: datetime) -> Decimal:
+        venues = [MockVenue(name, MockChain(None, ""), lambda: at, conditions) for name in VenueName]
+        return max(venue.spot("SOL", "USDC") for venue in venues)
+
+    coming = [best(datetime.now(UTC) + timedelta(seconds=seconds)) for seconds in range(50)]
+    return (min(coming) + max(coming)) / 2
 
 
 @pytest.mark.parametrize(
@@ -75,13 +86,11 @@ def test_an_order_whose_condition_is_true_is_executed_at_once(
 
 
 def test_orders_wait_for_the_price_and_no_longer(moving: System) -> None:
-    price = net_price(moving)
+    price = middle_price()
     wanted = {
-        "limit": resting(
-            "limit", limitPrice=str((price * Decimal("1.002")).quantize(Decimal("0.0001"))), slippageBps=50
-        ),
-        "stop": resting("stop", triggerPrice=str((price * Decimal("0.997")).quantize(Decimal("0.0001")))),
-        "takeProfit": resting("takeProfit", triggerPrice=str((price * Decimal("1.003")).quantize(Decimal("0.0001")))),
+        "limit": resting("limit", limitPrice=str(round(price * Decimal("0.995"), 4))),  # slippageBps are in reserve
+        "stop": resting("stop", triggerPrice=str(round(price, 4))),
+        "takeProfit": resting("takeProfit", triggerPrice=str(round(price, 4))),
     }
     lives = {name: moving.submit(asked)["orderId"] for name, asked in wanted.items()}
 
