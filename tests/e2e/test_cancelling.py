@@ -100,9 +100,9 @@ def test_what_is_no_order_is_refused(system: System, method: str) -> None:
 
 def test_cancelled_at_any_moment_it_is_swapped_or_cancelled_and_never_both(system: System) -> None:
     answers: dict[str, int] = {}
-    for number in range(24):
+    while len(answers) < 24 or ({*answers.values()} != {200, 409} and len(answers) < 100):
         order_id = system.submit(an_order())["orderId"]
-        time.sleep(number * 0.01)  # the moments from its acceptance to its submission
+        time.sleep(len(answers) * 0.01)  # the moments from its acceptance to its submission, on a slow machine too
         answers[order_id] = ask(system, "DELETE", order_id).status_code
 
     for order_id, status in answers.items():
