@@ -1,49 +1,53 @@
 """Where the mock market stands, for whoever waits for a price: this machine can compute it, as the venues do."""
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Context, Decimal
+from functools import cached_property
 from typing import Any
 
-from order_engine.adapters.mock_market.chain import MockChain
-from order_engine.adapters.mock_market.dice import VenueConditions
-from order_engine.adapters.mock_market.venue import MockVenue
+from order_engine.bootstrap import Bootstrap
 from order_engine.domain.amounts import to_wire
 from order_engine.domain.errors import ExecutionError
-from order_engine.domain.swaps import VenueName
 from order_engine.domain.tokens import resolve
+from order_engine.ports import Venue
+from order_engine.settings import Settings
 
 from local.gateway import client
 from local.stack import Endpoints
 
 _SHORT = Context(prec=8)
+_SERVICES = ("dynamodb", "lambda")
+_PROMPT = {"VENUE_QUOTE_LATENCY_MS": "0", "VENUE_ERROR_RATE": "0", "VENUE_TIMEOUT_RATE": "0"}
 
 
+@dataclass(frozen=True)
 class Ticker:
-    """The best market price of a pair, by the seed and the volatility of a running stack."""
+    """The best market price of a pair, by the settings of a running stack."""
 
-    def __init__(self, stack: Endpoints, token_in: str, token_out: str) -> None:
-        self._pair = resolve(token_in).symbol, resolve(token_out).symbol
-        configuration = client("lambda", stack.aws["AWS_ENDPOINT_URL"], stack.aws).get_function_configuration(
-            FunctionName=stack.outputs["WatchMarketFunctionName"]
-        )
-        given = configuration["Environment"]["Variables"]
-        conditions = VenueConditions(
-            quote_latency_ms=(0, 0),
-            seed=given["VENUE_SEED"],
-            volatility_bps=int(given["MARKET_VOLATILITY_BPS"]),
-        )
-        chain = MockChain(client("dynamodb", stack.aws["AWS_ENDPOINT_URL"], stack.aws), stack.outputs["ChainTableName"])
-        self._venues = [MockVenue(name, chain, lambda: datetime.now(UTC), conditions) for name in VenueName]
+    stack: Endpoints
+    token_in: str
+    token_out: str
 
     def tell(self, opened: dict[str, Any]) -> str:
         """Say where the market is, to whoever waits at an `open` status."""
         prices = []
         for venue in self._venues:
             try:
-                prices.append(venue.spot(*self._pair))
+                prices.append(venue.spot(resolve(self.token_in).symbol, resolve(self.token_out).symbol))
             except ExecutionError as error:
                 why = str(error)
         if not prices:
             return why
         now, due = (to_wire(_SHORT.plus(price)) for price in (max(prices), Decimal(opened["referencePrice"])))
         return f"the market is at {now}" + (f", the order is due at {due}" if Decimal(due) else "")
+
+    @cached_property
+    def _venues(self) -> Sequence[Venue]:
+        """Those of the watcher, without their latencies and faults; asked for when first needed."""
+        dynamodb, functions = (client(one, self.stack.aws["AWS_ENDPOINT_URL"], self.stack.aws) for one in _SERVICES)
+        name = self.stack.outputs["WatchMarketFunctionName"]
+        variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        parts = Bootstrap(Settings({**variables, **_PROMPT}))
+        parts.dynamodb = dynamodb
+        return parts.venues

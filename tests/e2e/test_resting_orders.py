@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from order_engine.adapters.mock_market.chain import MockChain
 from order_engine.adapters.mock_market.dice import VenueConditions
-from order_engine.adapters.mock_market.venue import MockVenue
-from order_engine.domain.swaps import VenueName
 
 from local.client import Message
+from tests.chaos.market import Market
 from tests.e2e.system import FIVE, System, an_order, sequences, statuses, wait_for
 from tests.e2e.test_cancelling import ask, shown
 from tests.e2e.test_requests import problem_of
@@ -49,13 +47,8 @@ def begin_watch(system: System) -> None:
 
 def middle_price() -> Decimal:
     """A market price that will be crossed within the next fifty seconds: the venues can tell their future."""
-    conditions = VenueConditions(quote_latency_ms=(0, 0), volatility_bps=VOLATILITY_BPS)
-
-    def best(at: datetime) -> Decimal:
-        venues = [MockVenue(name, MockChain(None, ""), lambda: at, conditions) for name in VenueName]
-        return max(venue.spot("SOL", "USDC") for venue in venues)
-
-    coming = [best(datetime.now(UTC) + timedelta(seconds=seconds)) for seconds in range(50)]
+    market, now = Market(VenueConditions(volatility_bps=VOLATILITY_BPS)), datetime.now(UTC).timestamp()
+    coming = [market.span(("SOL", "USDC"), now + seconds)[1] for seconds in range(50)]
     return (min(coming) + max(coming)) / 2
 
 

@@ -33,6 +33,7 @@ from order_engine.use_cases.watch import Watcher
 
 from local.client import follow, submit
 from local.stack import LocalStack
+from tests.chaos.market import Market
 
 _PAIRS = list(islice(permutations([token.symbol for token in TOKENS.values() if not token.launches], 2), 50))
 T = TypeVar("T")
@@ -169,9 +170,12 @@ def lives(stack: LocalStack, many: int) -> list[float]:
 
 def triggers(stack: LocalStack, many: int) -> None:
     """Stops and take-profits around the price: how long after the price was there each is routed."""
-    conditions = VenueConditions(quote_latency_ms=(0, 0), volatility_bps=VenueConditions.volatility_bps)
-    venues = [MockVenue(name, MockChain(None, ""), now, conditions) for name in VenueName]
-    price = max(venue.spot("SOL", "USDC") for venue in venues)
+    market = Market(VenueConditions())
+
+    def best(moment: datetime) -> Decimal:
+        return market.span(("SOL", "USDC"), moment.timestamp())[1]
+
+    price = best(now())
 
     def one(number: int) -> tuple[float, float] | None:
         rises, share = number % 2 == 0, Decimal(1 + number // 2) / Decimal(many) / 80
@@ -187,7 +191,7 @@ def triggers(stack: LocalStack, many: int) -> None:
             return None
         moment, step = at["open"], timedelta(milliseconds=20)
         while moment < at["routing"]:
-            then = max(_spot_at(conditions, name, moment) for name in VenueName)
+            then = best(moment)
             if then >= wanted if rises else then <= wanted:
                 break
             moment += step
@@ -198,10 +202,6 @@ def triggers(stack: LocalStack, many: int) -> None:
     row(f"orders that were triggered, of {many}", str(len(found)))
     row("from `triggered` to `routing`, p50 / p99", spread([first for first, _ in found]))
     row("from the moment the price was there to `routing`, p50 / p99", spread([second for _, second in found]))
-
-
-def _spot_at(conditions: VenueConditions, name: VenueName, moment: datetime) -> Decimal:
-    return MockVenue(name, MockChain(None, ""), lambda: moment, conditions).spot("SOL", "USDC")
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from order_engine.settings import MissingSetting, Settings
 if TYPE_CHECKING:
     from psycopg import Connection
 
+    from order_engine.adapters.mock_market.chain import MockChain
     from order_engine.ports import (
         Clock,
         Connections,
@@ -134,10 +135,9 @@ class Bootstrap:
 
     def launches(self) -> "Launches":
         """Build the use case of launch."""
-        from order_engine.adapters.mock_market.chain import MockChain
         from order_engine.use_cases.launch import Launches
 
-        return Launches(MockChain(self.dynamodb, self.settings.text("CHAIN_TABLE")), self.now)
+        return Launches(self.chain, self.now)
 
     # --- parts --------------------------------------------------------------------------------------------------------
 
@@ -211,16 +211,21 @@ class Bootstrap:
         return SqsOrderQueue(client("sqs"), self.settings.text("ORDERS_QUEUE_URL"))
 
     @cached_property
+    def chain(self) -> "MockChain":
+        """The mock chain, on which tokens are launched as well."""
+        from order_engine.adapters.mock_market.chain import MockChain
+
+        return MockChain(self.dynamodb, self.settings.text("CHAIN_TABLE"))
+
+    @cached_property
     def venues(self) -> "Sequence[Venue]":
         """The mock venues, on one mock chain."""
-        from order_engine.adapters.mock_market.chain import MockChain
         from order_engine.adapters.mock_market.dice import VenueConditions
         from order_engine.adapters.mock_market.venue import MockVenue
         from order_engine.domain.swaps import VenueName
         from order_engine.domain.tokens import LAUNCHING
 
         given = self.settings
-        chain = MockChain(self.dynamodb, given.text("CHAIN_TABLE"))
         conditions = VenueConditions(
             quote_latency_ms=given.milliseconds("VENUE_QUOTE_LATENCY_MS", VenueConditions.quote_latency_ms),
             swap_latency_ms=given.milliseconds("VENUE_SWAP_LATENCY_MS", VenueConditions.swap_latency_ms),
@@ -232,7 +237,7 @@ class Bootstrap:
             launches=given.moments("MARKET_LAUNCHES", LAUNCHING),
             seed=given.optional("VENUE_SEED"),
         )
-        return tuple(MockVenue(name, chain, self.now, conditions) for name in VenueName)
+        return tuple(MockVenue(name, self.chain, self.now, conditions) for name in VenueName)
 
     @cached_property
     def connect_to_database(self) -> "Callable[[], Connection[Any]]":

@@ -151,8 +151,7 @@ def _begin_attempt(record: OrderRecord, interrupted: bool, now: datetime, policy
         return AskForQuotes(record)  # the attempt goes on: each further one would be another event
     begun = record.tries > 0 and not record.attempt_failed
     attempt = record.attempt if begun else record.attempt + 1
-    tries = attempt - record.attempt + record.tries
-    if (tries > 1 or interrupted) and (expired := _expired(record, now, policy)):
+    if (record.tries_through(attempt) > 1 or interrupted) and (expired := _expired(record, now, policy)):
         return _retry_or_fail(record, expired, now, policy, attempt)
     return AskForQuotes(_routing(record, attempt, now, policy))
 
@@ -160,7 +159,7 @@ def _begin_attempt(record: OrderRecord, interrupted: bool, now: datetime, policy
 def _routing(record: OrderRecord, attempt: int, now: datetime, policy: Policy) -> OrderRecord:
     """Return the record with the beginning of an attempt."""
     message = f"Comparing prices on {' and '.join(VenueName)}"
-    if (tries := attempt - record.attempt + record.tries) > 1:
+    if (tries := record.tries_through(attempt)) > 1:
         message += f" (attempt {tries} of {policy.max_attempts})"
     if record.errors and tries > 1:
         message += f" after: {record.errors[-1].error}"
@@ -236,7 +235,7 @@ def _retry_or_fail(
     """Record the failed attempt. Defer the order for another one if that can help and one is left, else let it rest on
     if it can, or fail it."""
     number = record.attempt if attempt is None else attempt
-    tries = number - record.attempt + record.tries
+    tries = record.tries_through(number)
     failure = AttemptError(attempt=number, code=error.code, error=str(error), timestamp=now)
     record = replace(record, errors=(*record.errors, failure))
     if record.order.time_in_force == "fok" and error.code not in _OURS:

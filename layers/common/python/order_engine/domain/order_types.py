@@ -17,7 +17,6 @@ from order_engine.domain.swaps import Quote
 from order_engine.domain.tokens import TOKENS
 
 _AMOUNT_UP = Context(prec=60, rounding=ROUND_CEILING)
-_LEAST_SHARE = Decimal("0.0001")
 _UP = Context(prec=18, rounding=ROUND_CEILING)
 
 

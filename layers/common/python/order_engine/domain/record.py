@@ -98,7 +98,11 @@ class OrderRecord:
     @property
     def tries(self) -> int:
         """How many attempts there were since the order rested last, or since it was accepted."""
-        return self.attempt - (self.openings[-1].attempt if self.openings else 0)
+        return self.tries_through(self.attempt)
+
+    def tries_through(self, attempt: int) -> int:
+        """Return how many attempts since then an attempt makes, itself among them."""
+        return attempt - (self.openings[-1].attempt if self.openings else 0)
 
     @property
     def routed_at(self) -> datetime | None:

@@ -34,7 +34,10 @@ def best_of(order: Order, results: Results) -> Quote:
     than maxPriceImpactBps. Without any acceptable quote it raises the venues' error: a transient one if there is one,
     because another attempt can help.
     """
-    quotes, failures = acceptable(order, results)
+    return _best(*acceptable(order, results))
+
+
+def _best(quotes: tuple[Quote, ...], failures: list[tuple[VenueName, ExecutionError]]) -> Quote:
     if not quotes:
         worst = next((error for _, error in failures if error.transient), failures[0][1])
         raise type(worst)("; ".join(dict.fromkeys(str(error) for _, error in failures))) from worst
@@ -43,8 +46,8 @@ def best_of(order: Order, results: Results) -> Quote:
 
 def choose(order: Order, results: Results) -> RoutingDecision:
     """Choose the best quote. Raises what `best_of` does, and SlippageExceeded if it can't hold the order's floor."""
-    best = best_of(order, results)
     quotes, failures = acceptable(order, results)
+    best = _best(quotes, failures)
     return RoutingDecision(
         best=best,
         quotes=quotes,
