@@ -13,6 +13,7 @@ from order_engine.domain.order import OrderTerms
 from order_engine.domain.quota import WINDOW_SECONDS, Allowance
 from order_engine.domain.refusals import (
     AcceptanceUnknown,
+    EnginePaused,
     InvalidRequest,
     NothingAccepted,
     RequestRefused,
@@ -21,7 +22,7 @@ from order_engine.domain.refusals import (
 from order_engine.entrypoints.door import Guarded, guarded, headers_of
 from order_engine.entrypoints.handler import entrypoint
 from order_engine.entrypoints.order_body import parse_order
-from order_engine.entrypoints.problems import RETRY_SOON, problem_response
+from order_engine.entrypoints.problems import RETRY_LATER, RETRY_SOON, problem_response
 from order_engine.observability import count, logger
 from order_engine.use_cases.access import Access
 from order_engine.use_cases.submit import Submission, outage
@@ -47,7 +48,7 @@ def handler(door: Guarded[Submission], event: dict[str, Any], _context: object) 
     except RequestRefused as refusal:
         count("OrdersRefused")
         logger.info("order refused", extra={"code": refusal.code})
-        return problem_response(refusal)
+        return problem_response(refusal, headers=RETRY_LATER if isinstance(refusal, EnginePaused) else None)
     order = record.order
     accepted = {
         "orderId": str(order.order_id),

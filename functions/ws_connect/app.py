@@ -6,11 +6,10 @@ from typing import Any
 from order_engine.bootstrap import Bootstrap
 from order_engine.domain.access import Scope
 from order_engine.domain.errors import UnknownOrder
-from order_engine.domain.refusals import InvalidRequest, NotNowAvailable, RequestRefused
+from order_engine.domain.refusals import InvalidRequest, RequestRefused
 from order_engine.entrypoints.door import Guarded, guarded, headers_of, keys_needed, private
 from order_engine.entrypoints.handler import entrypoint
-from order_engine.entrypoints.order_ids import unknown
-from order_engine.entrypoints.problems import RETRY_SOON, problem_response
+from order_engine.entrypoints.problems import problem_response, refused, unknown
 from order_engine.entrypoints.socket_messages import Handshake, answer, parse_query
 from order_engine.observability import count, logger
 from order_engine.use_cases.subscribe import Subscription
@@ -67,11 +66,8 @@ def _stream_url(door: Guarded[Subscription], event: dict[str, Any]) -> dict[str,
     try:
         with keys_needed():
             made = door.access.connection_token(door.caller(event, Scope.READ))
-    except NotNowAvailable as refusal:
-        logger.exception("keys can't be looked up")
-        return problem_response(refusal, headers=RETRY_SOON)
     except RequestRefused as refusal:
-        return problem_response(refusal)
+        return refused(refusal, "keys can't be looked up")
     if made:
         token, until = made
         url, more = f"{url}?token={token}", {"expiresAt": until.isoformat().replace("+00:00", "Z")}

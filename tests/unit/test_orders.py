@@ -1,199 +1,235 @@
-"""Looking up and cancelling an order that is one's own."""
+"""What an owner is shown of its orders: from the journal, the archive, or both as one list."""
 
-from uuid import UUID, uuid4
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
-from order_engine.domain.access import ANYBODY, Caller
-from order_engine.domain.decisions import cancelled
-from order_engine.domain.errors import UnknownOrder
-from order_engine.domain.lifecycle import OrderStatus
+from hypothesis import given
+from hypothesis import strategies as st
+from order_engine.domain.access import ANYBODY, PUBLIC, Caller
+from order_engine.domain.errors import HistoryUnavailable, UnknownOrder
+from order_engine.domain.events import StatusEvent
+from order_engine.domain.lifecycle import FINAL, OrderStatus
 from order_engine.domain.record import OrderRecord
-from order_engine.domain.refusals import NotNowAvailable, TooLateToCancel
+from order_engine.domain.refusals import NotNowAvailable
+from order_engine.domain.summary import OrderFilter, OrderSummary, Position, summary_of
+from order_engine.ports import Archive, LiveOrders
 from order_engine.use_cases.orders import Orders
 
-from tests.doubles.gate import Mode, Service
-from tests.doubles.platform import FUNCTIONS
-from tests.doubles.timeline import Killed
-from tests.support.builders import START, a_record, advanced, an_order
+from tests.doubles.gate import Service
+from tests.support.builders import START, a_record, an_order
 from tests.unit.deployment import Deployment
 
 STRANGER = Caller("stranger", frozenset())
-OPEN = [OrderStatus.PENDING, OrderStatus.OPEN, OrderStatus.TRIGGERED, OrderStatus.ROUTING, OrderStatus.BUILDING]
 
 
-class Desk(Deployment):
-    """An order of the public's."""
+class MemoryArchive(Archive):
+    def __init__(self, records: Sequence[OrderRecord] = ()) -> None:
+        self.records = {record.order.order_id: record for record in records}
+        self.away = False
 
-    def __init__(self, record: OrderRecord | None = None) -> None:
-        super().__init__(record)
-        self.orders: Orders = self.platform.orders()
+    def _of(self, owner: str) -> list[OrderRecord]:
+        if self.away:
+            raise HistoryUnavailable("PostgreSQL is away")
+        return [record for record in self.records.values() if record.order.owner == owner]
 
-    def cancel(self, caller: Caller = ANYBODY) -> OrderRecord:
-        return self.orders.cancel(self.order_id, caller)
+    def find(self, owner: str, order_id: UUID) -> tuple[OrderSummary, tuple[StatusEvent, ...]]:
+        for record in self._of(owner):
+            if record.order.order_id == order_id:
+                return summary_of(record), record.events
+        raise UnknownOrder(str(order_id))
 
-    @property
-    def status(self) -> OrderStatus:
-        return self.item.record.status
+    def named(self, owner: str, client_order_id: str) -> OrderSummary | None:
+        found = (summary_of(one) for one in self._of(owner) if one.order.client_order_id == client_order_id)
+        return max(found, key=lambda order: order.position, default=None)
 
-    @property
-    def queued(self) -> list[UUID]:
-        return [order_id for order_id, _ in self.platform.queue.sent]
+    def page(self, owner: str, wanted: OrderFilter, after: Position | None, most: int) -> list[OrderSummary]:
+        orders = filter(wanted.matches, map(summary_of, self._of(owner)))
+        return newest_first(order for order in orders if after is None or order.position < after)[:most]
 
 
-def test_an_order_is_looked_up_by_its_owner_alone() -> None:
-    desk = Desk()
+class MemoryLive(LiveOrders):
+    def __init__(self, records: Sequence[OrderRecord] = ()) -> None:
+        self.records = list(records)
+        self.most = 0
 
-    assert desk.orders.look_up(desk.order_id, ANYBODY).order.order_id == desk.order_id
-    for order_id, caller in ((desk.order_id, STRANGER), (uuid4(), ANYBODY)):
+    def page(
+        self, owner: str, after: Position | None, since: datetime | None, most: int
+    ) -> tuple[list[OrderRecord], Position | None]:
+        self.most = max(most, self.most)
+        found = [
+            record
+            for record in self.records
+            if record.order.owner == owner
+            and (after is None or place(record) < after)
+            and (since is None or record.order.created_at >= since)
+        ]
+        found.sort(key=place, reverse=True)
+        return found[:most], place(found[most - 1]) if len(found) > most else None
+
+
+def place(record: OrderRecord) -> Position:
+    return Position(record.order.created_at, record.order.order_id)
+
+
+def newest_first(orders: Iterable[OrderSummary]) -> list[OrderSummary]:
+    return sorted(orders, key=lambda order: order.position, reverse=True)
+
+
+def an_order_of(number: int, status: OrderStatus, second: int = 0, owner: str = PUBLIC) -> OrderRecord:
+    """A record in a status, of an order that was placed some seconds after START."""
+    record = a_record(status)
+    made = an_order(order_id=UUID(int=number), owner=owner, created_at=START + timedelta(seconds=second))
+    return OrderRecord(order=made, events=record.events, transaction=record.transaction)
+
+
+class Shelf(Deployment):
+    """The public's orders: one in the journal, others on the shelf and in the archive."""
+
+    def __init__(self, live: Sequence[OrderRecord] = (), archived: Sequence[OrderRecord] = ()) -> None:
+        super().__init__()
+        self.live, self.archive = MemoryLive(live), MemoryArchive(archived)
+        self.orders = Orders(self.platform.journal, self.live, self.archive)
+
+    def pages(self, wanted: OrderFilter, most: int) -> list[list[UUID]]:
+        pages, after = [], None
+        while True:
+            page = self.orders.page(wanted, after, most, ANYBODY)
+            assert len(page.orders) <= most
+            pages.append([order.order_id for order in page.orders])
+            if page.end is None:
+                return pages
+            assert after is None or page.end < after
+            after = page.end
+
+
+def test_an_order_is_looked_up_in_the_journal_while_postgresql_is_away() -> None:
+    shelf = Shelf()
+    shelf.archive.away = True
+
+    summary, events = shelf.orders.look_up(shelf.order_id, ANYBODY)
+
+    assert (summary.order_id, summary.status) == (shelf.order_id, OrderStatus.PENDING)
+    assert [event.sequence for event in events] == [1]
+
+
+@pytest.mark.parametrize("away", [set(), {Service.JOURNAL}])
+def test_what_the_journal_has_forgotten_or_can_not_tell_comes_from_the_archive(away: set[Service]) -> None:
+    old = an_order_of(7, OrderStatus.CONFIRMED)
+    shelf = Shelf(archived=[old])
+    shelf.troubles.away = away
+
+    assert shelf.orders.look_up(UUID(int=7), ANYBODY) == (summary_of(old), old.events)
+
+
+def test_another_owners_order_is_unknown_wherever_it_is() -> None:
+    shelf = Shelf(archived=[an_order_of(7, OrderStatus.CONFIRMED)])
+
+    for order_id in (shelf.order_id, UUID(int=7), UUID(int=8)):
         with pytest.raises(UnknownOrder, match=str(order_id)):
-            desk.orders.look_up(order_id, caller)
+            shelf.orders.look_up(order_id, STRANGER)
 
 
-def test_a_message_goes_ahead_of_the_cancel_of_an_order_that_rests() -> None:
-    desk = Desk(a_record(OrderStatus.OPEN))
-    desk.cancel()
-    assert desk.platform.queue.sent == [(desk.order_id, 20), (desk.order_id, 0)]
+def test_an_order_is_unknown_only_where_everybody_was_asked() -> None:
+    shelf = Shelf()
+    shelf.archive.away = True
+    for caller, order_id in ((ANYBODY, UUID(int=8)), (STRANGER, shelf.order_id)):
+        with pytest.raises(NotNowAvailable):
+            shelf.orders.look_up(order_id, caller)
 
-    desk = Desk(a_record(OrderStatus.OPEN))
-    desk.troubles.away = {Service.QUEUE}
+    shelf.archive.away, shelf.troubles.away = False, {Service.JOURNAL}
     with pytest.raises(NotNowAvailable):
-        desk.cancel()
-    assert desk.status is OrderStatus.OPEN
+        shelf.orders.look_up(UUID(int=8), ANYBODY)
 
 
-@pytest.mark.parametrize("status", OPEN)
-def test_an_order_is_cancelled_until_it_is_submitted_and_a_worker_is_told(status: OrderStatus) -> None:
-    desk = Desk(a_record(status))
+def test_a_client_order_id_leads_to_one_order_at_most_the_journals_first() -> None:
+    old = an_order_of(7, OrderStatus.CONFIRMED)
+    old = OrderRecord(order=old.order.model_copy(update={"client_order_id": "mine"}), events=old.events)
+    shelf = Shelf(archived=[old])
+    assert [order.order_id for order in shelf.orders.named("mine", ANYBODY)] == [UUID(int=7)]
+    assert shelf.orders.named("mine", STRANGER) == shelf.orders.named("no such", ANYBODY) == []
 
-    record = desk.cancel()
+    new = an_order(order_id=UUID(int=9), client_order_id="mine")
+    shelf.platform.journal.create(OrderRecord.accepted(new), "of a request")
+    shelf.archive.away = True
 
-    assert record.status is desk.status is OrderStatus.CANCELLED
-    assert record.sequence == desk.item.record.sequence == len(a_record(status).events) + 1
-    assert desk.item.record.behind
-    assert {*desk.queued} == {desk.order_id}
-
-
-@pytest.mark.parametrize("crashes_at", ["decide", "send"])
-def test_an_order_cancelled_at_rest_reaches_a_worker_even_if_this_function_crashes(crashes_at: str) -> None:
-    """It has no message on its way, and no watcher finds what is no longer open."""
-    desk = Desk(a_record(OrderStatus.OPEN))
-    desk.troubles.coming[crashes_at] = [Mode.KILL_AFTER] if crashes_at == "decide" else [None, Mode.KILL_BEFORE]
-
-    with pytest.raises(Killed):
-        desk.cancel()
-
-    assert desk.status is OrderStatus.CANCELLED
-    ((order_id, delay_seconds),) = desk.platform.queue.sent
-    assert order_id == desk.order_id
-    assert delay_seconds > FUNCTIONS["orders"]
-
-
-def test_cancelled_twice_is_cancelled_once() -> None:
-    desk = Desk()
-
-    assert desk.cancel().events == desk.cancel().events
-    assert desk.queued == [desk.order_id] * 2  # the first message may never have been sent
-
-
-@pytest.mark.parametrize("status", [OrderStatus.SUBMITTED, OrderStatus.CONFIRMED, OrderStatus.FAILED])
-def test_it_is_too_late_once_a_transaction_was_journaled_or_the_order_has_ended(status: OrderStatus) -> None:
-    desk = Desk(a_record(status))
-
-    with pytest.raises(TooLateToCancel) as caught:
-        desk.cancel()
-
-    assert caught.value.status == status
-    assert (desk.status, desk.queued) == (status, [])
-
-
-def test_whoever_was_too_late_once_is_too_late_for_good() -> None:
-    """The transaction is known to be dead, and another attempt has begun."""
-    record = advanced(a_record(OrderStatus.SUBMITTED), OrderStatus.ROUTING, START, attempt=2)
-
-    with pytest.raises(TooLateToCancel):
-        cancelled(record, START)
-
-
-def test_a_cancelled_order_that_is_closed_needs_no_worker() -> None:
-    desk = Desk(a_record(OrderStatus.CANCELLED))
-    desk.item.closed = True
-
-    assert desk.cancel().status is OrderStatus.CANCELLED
-    assert desk.queued == []
-
-
-def test_watchers_hear_of_a_cancel_while_postgresql_is_away() -> None:
-    desk = Desk()
-    socket = desk.watch("early", live_after=1)
-    desk.cancel()
-    desk.troubles.away = {Service.HISTORY}
-
-    desk.run(lambda: desk.platform.executor().process(desk.order_id), "route_execute")
-
-    assert socket.statuses == ["cancelled"]
-    assert desk.platform.rows.orders == {}
-    desk.troubles.away = set()
-    desk.timeline.wait(60)
-    desk.run(lambda: desk.platform.executor().process(desk.order_id), "route_execute")
-    assert socket.statuses == ["cancelled"]
-    assert desk.platform.rows.orders
-    assert desk.item.closed
-
-
-def test_another_owners_order_is_not_cancelled() -> None:
-    desk = Desk(OrderRecord.accepted(an_order(owner="somebody")))
-
-    with pytest.raises(UnknownOrder):
-        desk.cancel()
-
-    assert desk.status is OrderStatus.PENDING
-
-
-def test_an_order_that_moves_on_meanwhile_is_cancelled_where_it_stands_then() -> None:
-    desk = Desk()
-    read, moved = desk.platform.journal.read, iter([True])
-
-    def read_and_move(order_id: UUID) -> OrderRecord:
-        record = read(order_id)
-        if next(moved, False):
-            desk.item.record = advanced(record, OrderStatus.ROUTING, START, attempt=1)
-        return record
-
-    desk.platform.journal.read = read_and_move  # type: ignore[method-assign]
-
-    assert [event.status for event in desk.cancel().events] == ["pending", "routing", "cancelled"]
-
-
-@pytest.mark.parametrize("call", ["read", "decide", "send"])
-@pytest.mark.parametrize("mode", [Mode.FAIL_BEFORE, Mode.FAIL_AFTER])
-def test_where_a_service_is_away_it_is_said_that_nothing_is_known_and_asking_again_helps(call: str, mode: Mode) -> None:
-    desk = Desk()
-    desk.troubles.coming[call] = [mode]
-
+    assert [order.order_id for order in shelf.orders.named("mine", ANYBODY)] == [UUID(int=9)]
     with pytest.raises(NotNowAvailable):
-        desk.cancel()
-
-    assert desk.cancel().status is OrderStatus.CANCELLED
-    assert desk.queued
-
-
-def test_a_worker_publishes_and_persists_what_was_cancelled_under_another_ones_hands() -> None:
-    desk = Desk()
-    socket = desk.watch("early", live_after=1)
-    claim = desk.platform.journal.claim(desk.order_id)
-    desk.cancel()
-
-    desk.run(lambda: desk.platform.executor().process(desk.order_id), "route_execute")
-
-    assert (socket.statuses, socket.dismissed) == (["cancelled"], True)
-    assert desk.platform.rows.orders[str(desk.order_id)]["status"] == "cancelled"
-    assert desk.item.closed
-    assert claim.owner != desk.item.lease_owner
-
-
-def test_without_a_journal_nothing_is_shown() -> None:
-    desk = Desk()
-    desk.troubles.away = {Service.JOURNAL}
-
+        shelf.orders.named("no such", ANYBODY)
+    shelf.troubles.away = {Service.JOURNAL}
     with pytest.raises(NotNowAvailable):
-        desk.orders.look_up(desk.order_id, ANYBODY)
+        shelf.orders.named("mine", ANYBODY)
+
+
+def test_the_list_needs_both() -> None:
+    shelf = Shelf()
+    shelf.archive.away = True
+
+    for wanted in (OrderFilter(), OrderFilter(status=OrderStatus.CONFIRMED)):
+        with pytest.raises(NotNowAvailable):
+            shelf.orders.page(wanted, None, 10, ANYBODY)
+
+
+def test_orders_that_have_not_ended_are_listed_without_the_archive() -> None:
+    shelf = Shelf(live=[an_order_of(1, OrderStatus.OPEN)])
+    shelf.archive.away = True
+
+    page = shelf.orders.page(OrderFilter(status=OrderStatus.OPEN), None, 10, ANYBODY)
+
+    assert [order.order_id for order in page.orders] == [UUID(int=1)]
+
+
+def test_an_order_that_is_closed_between_both_readings_is_listed_once_as_it_is_now() -> None:
+    before, now = an_order_of(1, OrderStatus.SUBMITTED), an_order_of(1, OrderStatus.CONFIRMED)
+    shelf = Shelf(live=[before], archived=[now])
+
+    page = shelf.orders.page(OrderFilter(), None, 10, ANYBODY)
+
+    assert [(order.order_id, order.status) for order in page.orders] == [(UUID(int=1), OrderStatus.CONFIRMED)]
+
+
+def test_a_page_looks_at_so_many_live_orders_and_says_that_there_is_more() -> None:
+    shelf = Shelf(live=[an_order_of(number, OrderStatus.OPEN, number) for number in range(1, 501)])
+    wanted = OrderFilter(order_type="sniper")
+
+    page = shelf.orders.page(wanted, None, 10, ANYBODY)
+
+    assert (page.orders, page.end) == ([], Position(START + timedelta(seconds=301), UUID(int=301)))
+    assert shelf.pages(wanted, 10) == [[], [], []]
+
+
+STATUSES = [OrderStatus.OPEN, OrderStatus.ROUTING, OrderStatus.CONFIRMED, OrderStatus.FAILED]
+WANTED = [
+    OrderFilter(),
+    *(OrderFilter(status=status) for status in STATUSES),
+    OrderFilter(created_from=START + timedelta(seconds=1), created_before=START + timedelta(seconds=3)),
+    OrderFilter(venue=next(iter({one.venue for one in [summary_of(a_record(OrderStatus.CONFIRMED))] if one.venue}))),
+]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(STATUSES), st.integers(0, 4), *[st.booleans()] * 3), max_size=30),
+    st.sampled_from(WANTED),
+    st.integers(1, 5),
+)
+def test_pages_are_the_list_whatever_stands_where(
+    drawn: list[tuple[OrderStatus, int, bool, bool, bool]], wanted: OrderFilter, most: int
+) -> None:
+    """Final orders stand in the archive, in the journal until they are closed, or in both; some are another owner's."""
+    live, archived, expected = [], [], []
+    for number, (status, second, mine, late, both) in enumerate(drawn, 1):
+        record = an_order_of(number, status, second, PUBLIC if mine else "somebody")
+        final = status in (OrderStatus.CONFIRMED, OrderStatus.FAILED)
+        if not final or late:
+            live.append(record)
+        if final and not (late and not both):
+            archived.append(record)
+        by_end = wanted.status in FINAL or wanted.code  # these are the archive's alone
+        if mine and wanted.matches(summary_of(record)) and not (by_end and late and not both):
+            expected.append(summary_of(record))
+    shelf = Shelf(live, archived)
+
+    listed = [order_id for page in shelf.pages(wanted, most) for order_id in page]
+
+    assert listed == [order.order_id for order in newest_first(expected)]

@@ -14,6 +14,8 @@ from enum import StrEnum
 from typing import Self
 from uuid import UUID
 
+from order_engine.domain.errors import UnknownOrder
+
 # Whose orders are placed where no key is needed.
 PUBLIC = "public"
 OWNER_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -47,6 +49,11 @@ class Caller:
     owner: str
     scopes: frozenset[Scope]
     key_id: str = ""
+
+    def check_owns(self, order_id: UUID, owner: str) -> None:
+        """Raises UnknownOrder for another owner's order: it is as unknown as none."""
+        if owner != self.owner:
+            raise UnknownOrder(str(order_id))
 
 
 ANYBODY = Caller(PUBLIC, frozenset(Scope))

@@ -42,7 +42,7 @@ class OrderEngineError(Exception):
 
 
 class UnknownOrder(OrderEngineError):
-    """The journal has no order of this id."""
+    """There is no order of this id, or it is another owner's."""
 
 
 class OrderClosed(OrderEngineError):

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Self
 
 from order_engine.domain.errors import IllegalTransition
-from order_engine.domain.events import Accepted, AttemptError, Header, Opened, RoutingStarted, StatusEvent
+from order_engine.domain.events import Accepted, AttemptError, Header, Opened, RoutingStarted, StatusEvent, Triggered
 from order_engine.domain.lifecycle import FINAL, OrderStatus, check_transition
 from order_engine.domain.order import Order
 from order_engine.domain.subscriber import Subscriber
@@ -110,6 +110,19 @@ class OrderRecord:
         rested = self.openings[-1].sequence if self.openings else 0
         began = (event for event in self.events[rested:] if isinstance(event, RoutingStarted))
         return next((event.timestamp for event in began), None)
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When the market last allowed the order to be executed: its trigger, or its acceptance if it has never rested.
+        None while it waits for the market."""
+        waits = (event for event in reversed(self.events) if isinstance(event, Opened | Triggered))
+        match next(waits, None):
+            case None:
+                return self.order.created_at
+            case Triggered(timestamp=triggered_at) if not self.misses:
+                return triggered_at
+            case _:
+                return None
 
     def subscriber(self, connection_id: str) -> Subscriber | None:
         """Return the subscriber of this connection, if it is on page 0."""

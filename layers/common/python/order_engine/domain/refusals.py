@@ -2,7 +2,7 @@
 
 RequestRefused
 ├── InvalidRequest · Unauthorized · MissingScope · TooManyRequests · NotNowAvailable
-├── orders                ClientOrderIdReused · NothingAccepted · AcceptanceUnknown · TooLateToCancel
+├── orders                ClientOrderIdReused · EnginePaused · NothingAccepted · AcceptanceUnknown · TooLateToCancel
 └── streams               TooManySubscribers · TooManyStreams; on an open socket: TooManyMessages ·
                           TooManySubscriptions · NotSubscribed · ReplayUnderWay · UnknownConnection
 """
@@ -79,6 +79,16 @@ class ClientOrderIdReused(RequestRefused):
         message = f"{client_order_id!r} belongs to an order with another body; a new order needs a new one"
         super().__init__(f"clientOrderId {message}")
         self.errors = (FieldError("clientOrderId", message),)
+
+
+class EnginePaused(RequestRefused):
+    """An operator has paused the engine. Nothing was stored or queued; an order that an earlier request with the same
+    clientOrderId has placed is not touched by that."""
+
+    code = "PAUSED"
+
+    def __init__(self) -> None:
+        super().__init__("the engine is paused, and takes no orders; please send it again later")
 
 
 class NothingAccepted(RequestRefused):

@@ -49,7 +49,7 @@ def resolve(name: object) -> Token:
 
     Raises ValueError with a message that lists the symbols.
     """
-    if isinstance(name, str):
+    if isinstance(name, str) and name.isascii():  # other letters have ASCII capitals too
         found = _BY_MINT.get(name) or TOKENS.get(name.upper())
         if found:
             return found

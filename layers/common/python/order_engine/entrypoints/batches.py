@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from order_engine.adapters.queue import order_id_of
 from order_engine.domain.errors import LeaseLost, NotNow, OrderEngineError, ServiceUnavailable, UnknownOrder
-from order_engine.observability import count, log_context, logger
+from order_engine.observability import VERSION, count, count_by, log_context, logger
 
 # What one order can need at the most: venues and sockets at their time limits. A later order of a batch is not begun
 # with less, so that the function's time limit does not cut it off.
@@ -62,5 +62,6 @@ def _handle(record: SQSRecord, work: Callable[[UUID, int], object]) -> None:
             logger.warning("a service is unavailable; the message is redelivered", extra={"reason": str(fault)})
             raise
         except Exception:
+            count_by("WorkerFaults", "version", VERSION)
             logger.exception("the worker failed; the message is redelivered")
             raise

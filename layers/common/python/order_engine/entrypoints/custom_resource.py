@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import Any
 
 _LAST_SECONDS = 20  # kept for the response
@@ -56,7 +57,8 @@ class _Response:
         response = {
             "Status": status,
             "Reason": reason[:1000],  # CloudFormation takes 4 KB in all
-            "PhysicalResourceId": "order-engine-schema",  # always the same, so that nothing is ever replaced
+            # Always the same, so that nothing is ever replaced.
+            "PhysicalResourceId": self._request.get("PhysicalResourceId", self._request["LogicalResourceId"]),
             "Data": attributes,
             **{key: self._request[key] for key in ("StackId", "RequestId", "LogicalResourceId")},
         }
@@ -72,5 +74,8 @@ class _Response:
             except OSError:
                 if pause is None:
                     raise
-                time.sleep(pause)
+            except HTTPException as fault:  # what was answered is no HTTP
+                if pause is None:
+                    raise ConnectionError(f"the response was not taken: {fault!r}") from fault
+            time.sleep(pause)
         return response

@@ -1,70 +1,38 @@
 """The body of POST /api/orders/execute, checked field by field."""
 
 import json
-import re
-from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from order_engine.domain.amounts import decimal_places, max_amount_of, parse_amount, to_wire
+from order_engine.domain.amounts import decimal_places, max_amount_of, to_wire
 from order_engine.domain.order import OrderTerms, OrderTypeName, TimeInForce
 from order_engine.domain.order_types import ORDER_TYPES, least_of
 from order_engine.domain.refusals import FieldError, InvalidRequest
-from order_engine.domain.tokens import TOKENS, resolve
+from order_engine.domain.tokens import TOKENS
+from order_engine.entrypoints.fields import (
+    MOST_OF_A_NAME,
+    BasisPoints,
+    ClientOrderId,
+    Moment,
+    PositiveAmount,
+    Price,
+    TokenSymbol,
+    WrongField,
+    check_client_order_id,
+    invalid_fields,
+)
 
 # The request itself is under 1 kB; 16 KiB leaves room for clients that pad, and keeps what is hashed and parsed small.
 MAX_BODY_BYTES = 16 * 1024
-
-# An answer is not to be larger than its request made it: so many errors are told, and so much of a field's name.
-_MOST_ERRORS = 10
-_MOST_OF_A_NAME = 64
 
 _SENSELESS = {
     "limit_price": "makes no sense with orderType {}; it belongs to limit and sniper",
     "trigger_price": "makes no sense with orderType {}; it belongs to stop and takeProfit",
     "min_amount_out": "makes no sense with orderType {}: its floor is limitPrice",
 }
-
-# More than any pair of tokens resolves.
-_PRICE_DECIMALS = 18
-
-# https://www.rfc-editor.org/rfc/rfc3339#section-5.6, to the microsecond.
-_RFC_3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
-
-
-def _symbol(value: object) -> str:
-    return resolve(value).symbol
-
-
-def _basis_points(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10_000:
-        raise ValueError("must be a whole number from 0 to 10000 (100 is 1 %)")
-    return value
-
-
-TokenSymbol = Annotated[str, BeforeValidator(_symbol)]
-PositiveAmount = Annotated[Decimal, BeforeValidator(parse_amount)]
-
-
-def _price(value: object) -> Decimal:
-    price = parse_amount(value)
-    if decimal_places(price) > _PRICE_DECIMALS:
-        raise ValueError(f"must have at most {_PRICE_DECIMALS} decimal places")
-    return price
-
-
-Price = Annotated[Decimal, BeforeValidator(_price)]
-
-
-def _client_order_id(value: object) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= 128 or not value.isprintable() or value != value.strip():
-        raise ValueError("must be a string of 1 to 128 printable characters, without blanks at its ends")
-    return value
 
 
 def _time_in_force(value: object) -> object:
@@ -73,15 +41,6 @@ def _time_in_force(value: object) -> object:
     if value not in ("gtc", "gtd", "fok"):
         raise ValueError("must be gtc, gtd (with expiresAt) or fok")
     return value
-
-
-def _moment(value: object) -> datetime:
-    if not (isinstance(value, str) and _RFC_3339.fullmatch(value)):
-        raise ValueError('must be a time by RFC 3339 with its offset, such as "2026-11-23T12:00:00Z"')
-    try:
-        return datetime.fromisoformat(value.upper()).astimezone(UTC)
-    except (ValueError, OverflowError) as fault:
-        raise ValueError("must be a time that there is") from fault
 
 
 class _OrderBody(BaseModel):
@@ -93,12 +52,12 @@ class _OrderBody(BaseModel):
     token_out: TokenSymbol
     amount_in: PositiveAmount
     order_type: OrderTypeName = "market"
-    slippage_bps: Annotated[int, BeforeValidator(_basis_points)] = 50
-    max_price_impact_bps: Annotated[int, BeforeValidator(_basis_points)] = 1000
+    slippage_bps: BasisPoints = 50
+    max_price_impact_bps: BasisPoints = 1000
     min_amount_out: PositiveAmount | None = None
-    client_order_id: Annotated[str | None, BeforeValidator(_client_order_id)] = None
+    client_order_id: ClientOrderId | None = None
     time_in_force: Annotated[TimeInForce | None, BeforeValidator(_time_in_force)] = None
-    expires_at: Annotated[datetime | None, BeforeValidator(_moment)] = None
+    expires_at: Moment | None = None
     limit_price: Price | None = None
     trigger_price: Price | None = None
 
@@ -112,7 +71,7 @@ class _OrderBody(BaseModel):
     @model_validator(mode="after")
     def _fits_the_tokens(self) -> "_OrderBody":
         if self.token_in == self.token_out:
-            raise _WrongField("tokenOut", f"must differ from tokenIn: both are {self.token_in}")
+            raise WrongField("tokenOut", f"must differ from tokenIn: both are {self.token_in}")
         for field, amount, symbol in (
             ("amountIn", self.amount_in, self.token_in),
             ("minAmountOut", self.min_amount_out, self.token_out),
@@ -121,10 +80,10 @@ class _OrderBody(BaseModel):
             if amount is None:
                 continue
             if decimal_places(amount) > decimals:
-                raise _WrongField(field, f"must have at most {decimals} decimal places, which is what {symbol} has")
+                raise WrongField(field, f"must have at most {decimals} decimal places, which is what {symbol} has")
             if amount > max_amount_of(decimals):
                 most = to_wire(max_amount_of(decimals))
-                raise _WrongField(field, f"must be at most {most}, which is all the {symbol} that Solana can express")
+                raise WrongField(field, f"must be at most {most}, which is all the {symbol} that Solana can express")
         return self
 
     @model_validator(mode="after")
@@ -133,32 +92,24 @@ class _OrderBody(BaseModel):
         for field in ("limit_price", "trigger_price", "min_amount_out"):
             if getattr(self, field) is None:
                 if field in kind.required:
-                    raise _WrongField(to_camel(field), f"is required with orderType {name}")
+                    raise WrongField(to_camel(field), f"is required with orderType {name}")
             elif field not in kind.required | kind.optional:
-                raise _WrongField(to_camel(field), _SENSELESS[field].format(name))
+                raise WrongField(to_camel(field), _SENSELESS[field].format(name))
         if self.time_in_force == "fok" and not kind.at_once:
-            raise _WrongField("timeInForce", f"can't be fok with orderType {name}, which waits; use gtc or gtd")
+            raise WrongField("timeInForce", f"can't be fok with orderType {name}, which waits; use gtc or gtd")
         if self.limit_price is not None and self.slippage_bps == 10_000:
-            raise _WrongField("slippageBps", "must be less than 10000 with limitPrice: it is kept in reserve above it")
+            raise WrongField("slippageBps", "must be less than 10000 with limitPrice: it is kept in reserve above it")
         return self
 
     @model_validator(mode="after")
     def _says_one_time(self) -> "_OrderBody":
         if self.expires_at and self.time_in_force not in (None, "gtd"):
-            raise _WrongField(
+            raise WrongField(
                 "expiresAt", f"can't be given with timeInForce {self.time_in_force}: leave that out, or use gtd"
             )
         if self.time_in_force == "gtd" and self.expires_at is None:
-            raise _WrongField("expiresAt", "is required with timeInForce gtd")
+            raise WrongField("expiresAt", "is required with timeInForce gtd")
         return self
-
-
-class _WrongField(ValueError):
-    """A check over several fields found one of them wrong."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
 
 
 def parse_order(body: bytes, content_type: str, idempotency_key: str | None = None) -> OrderTerms:
@@ -178,12 +129,17 @@ def parse_order(body: bytes, content_type: str, idempotency_key: str | None = No
                 FieldError("clientOrderId", "must be equal to the Idempotency-Key header when both are given")
             )
         fields["clientOrderId"] = key
+    return check_terms(fields)
+
+
+def check_terms(fields: dict[str, Any]) -> OrderTerms:
+    """Return what a client asks for. Raises InvalidRequest with every field that is wrong."""
     try:
         asked = _OrderBody.model_validate(fields).model_dump()
         asked["time_in_force"] = asked["time_in_force"] or ("gtd" if asked["expires_at"] else "gtc")
         terms = OrderTerms(**asked)
     except ValidationError as refusal:
-        raise InvalidRequest.of(*(_field_error(dict(error)) for error in refusal.errors()[:_MOST_ERRORS])) from refusal
+        raise invalid_fields(refusal, "an order") from refusal
     if terms.limit_price and least_of(terms) > max_amount_of(decimals := TOKENS[terms.token_out].decimals):
         most = to_wire(max_amount_of(decimals))
         message = f"asks for more than {most}, which is all the {terms.token_out} that Solana can express"
@@ -196,12 +152,12 @@ def _check_content_type(header: str) -> None:
         raise InvalidRequest("UNSUPPORTED_MEDIA_TYPE", "Content-Type must be given once, without a comma")
     media_type, *parameters = (part.strip().lower() for part in header.split(";"))
     if media_type != "application/json":
-        said = f"not {media_type[:_MOST_OF_A_NAME]!r}" if media_type else "and it was not given"
+        said = f"not {media_type[:MOST_OF_A_NAME]!r}" if media_type else "and it was not given"
         raise InvalidRequest("UNSUPPORTED_MEDIA_TYPE", f"Content-Type must be application/json, {said}")
     for name, _, value in (parameter.partition("=") for parameter in parameters):
         if name.strip() == "charset" and (charset := value.strip().strip('"')) != "utf-8":
             raise InvalidRequest(
-                "UNSUPPORTED_MEDIA_TYPE", f"JSON is UTF-8, so charset can't be {charset[:_MOST_OF_A_NAME]!r}"
+                "UNSUPPORTED_MEDIA_TYPE", f"JSON is UTF-8, so charset can't be {charset[:MOST_OF_A_NAME]!r}"
             )
 
 
@@ -211,7 +167,7 @@ def _key_of(header: str) -> str:
         message = "must be given once, without a comma; clientOrderId in the body may have one"
         raise InvalidRequest.of(FieldError("Idempotency-Key", message))
     try:
-        return _client_order_id(header)
+        return check_client_order_id(header)
     except ValueError as fault:
         raise InvalidRequest.of(FieldError("Idempotency-Key", str(fault))) from fault
 
@@ -268,19 +224,3 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) != len(pairs):
         raise ValueError("a field is given twice")
     return fields
-
-
-def _field_error(error: dict[str, Any]) -> FieldError:
-    cause = error.get("ctx", {}).get("error")
-    if isinstance(cause, _WrongField):
-        return FieldError(cause.field, str(cause))
-    field = ".".join(str(part) for part in error["loc"])[:_MOST_OF_A_NAME]
-    match error["type"]:
-        case "missing":
-            return FieldError(field, "is required")
-        case "extra_forbidden":
-            return FieldError(field, "is not a field of an order")
-        case "value_error":
-            return FieldError(field, str(cause))
-        case _:
-            return FieldError(field, str(error["msg"]).replace("Input should be", "must be"))

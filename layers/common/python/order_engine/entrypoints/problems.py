@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from order_engine.domain.refusals import RequestRefused
+from order_engine.domain.errors import UnknownOrder
+from order_engine.domain.refusals import InvalidRequest, NotNowAvailable, RequestRefused
+from order_engine.observability import logger
 
 _STATUS = {
     "INVALID_JSON": HTTPStatus.BAD_REQUEST,
@@ -21,16 +23,35 @@ _STATUS = {
     "TOO_MANY_SUBSCRIBERS": HTTPStatus.TOO_MANY_REQUESTS,
     "TOO_MANY_STREAMS": HTTPStatus.TOO_MANY_REQUESTS,
     "SERVICE_UNAVAILABLE": HTTPStatus.SERVICE_UNAVAILABLE,
+    "PAUSED": HTTPStatus.SERVICE_UNAVAILABLE,
     "NOTHING_ACCEPTED": HTTPStatus.SERVICE_UNAVAILABLE,
     "ACCEPTANCE_UNKNOWN": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 # The header of a refusal for which a service is to blame that may be there again.
 RETRY_SOON = {"Retry-After": "1"}
+# While the engine is paused, which may be for long.
+RETRY_LATER = {"Retry-After": "10"}
 # RFC 9110's phrases where HTTPStatus had older ones before Python 3.13.
 _TITLES = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large",
     HTTPStatus.UNPROCESSABLE_ENTITY: "Unprocessable Content",
 }
+
+
+def refused(refusal: RequestRefused | UnknownOrder, failed: str) -> dict[str, Any]:
+    """Return a request's refusal as a Lambda proxy response. One for which a service is to blame is logged as `failed`,
+    and says when to ask again."""
+    if isinstance(refusal, UnknownOrder):
+        return problem_response(unknown(refusal))
+    if isinstance(refusal, NotNowAvailable):
+        logger.exception(failed)
+        return problem_response(refusal, headers=RETRY_SOON)
+    return problem_response(refusal)
+
+
+def unknown(order: UnknownOrder) -> InvalidRequest:
+    """Return what a client is told of an order that there is not."""
+    return InvalidRequest("UNKNOWN_ORDER", f"there is no order {order}")
 
 
 def problem_response(

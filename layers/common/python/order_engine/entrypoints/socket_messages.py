@@ -9,7 +9,8 @@ from uuid import UUID
 from order_engine.domain.errors import UnknownOrder
 from order_engine.domain.refusals import FieldError, InvalidRequest, RequestRefused, TooManyMessages, UnknownConnection
 from order_engine.domain.subscriber import Connection
-from order_engine.entrypoints.order_ids import order_id_of, unknown
+from order_engine.entrypoints.orders import order_id_of
+from order_engine.entrypoints.problems import unknown
 from order_engine.observability import logger
 from order_engine.use_cases.access import Access
 from order_engine.use_cases.subscribe import Subscription

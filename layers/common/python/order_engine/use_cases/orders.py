@@ -1,66 +1,119 @@
-"""What an owner may do with an order that it has placed: look it up, cancel it."""
+"""What an owner is shown of its orders: one of them, and the list."""
 
 from dataclasses import dataclass
 from uuid import UUID
 
 from order_engine.domain.access import Caller
-from order_engine.domain.decisions import cancelled
-from order_engine.domain.errors import ServiceUnavailable, UnknownOrder
-from order_engine.domain.lifecycle import OrderStatus
+from order_engine.domain.errors import HistoryUnavailable, ServiceUnavailable, UnknownOrder
+from order_engine.domain.events import StatusEvent
+from order_engine.domain.lifecycle import FINAL
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.refusals import NotNowAvailable
-from order_engine.observability import count, log_context, logger
-from order_engine.ports import Clock, Journal, OrderQueue
+from order_engine.domain.summary import OrderFilter, OrderSummary, Position, summary_of
+from order_engine.ports import Archive, Journal, LiveOrders
 
-# How often an order is read anew that has moved on while it was to be cancelled; up to `submitted` it moves four times.
-_TRIES = 10
+# So many orders that are not closed are looked at for one page: each is read whole, a hundred by one call. A page is
+# shorter where more of them are not wanted.
+_LOOKED_AT = 200
 
-# An order at rest has no message on its way, and once cancelled no watcher finds it: should this function crash between
-# its decision and its message, one that was sent ahead brings the order to a worker, after the function's end.
-_AHEAD_SECONDS = 20
+
+@dataclass(frozen=True)
+class OrderPage:
+    """A part of a list, newest first; `end` is where the next part begins, None if there is none."""
+
+    orders: list[OrderSummary]
+    end: Position | None
 
 
 @dataclass(frozen=True)
 class Orders:
-    """The use case of `orders`. An order that is another owner's is as unknown as none."""
+    """The use case of `orders`. An order that is another owner's is as unknown as none.
+
+    An order is in the journal's index until its row is in the archive. So whoever reads the index first misses none.
+    """
 
     journal: Journal
-    queue: OrderQueue
-    now: Clock
+    live: LiveOrders
+    archive: Archive
 
-    def look_up(self, order_id: UUID, caller: Caller) -> OrderRecord:
-        """Return an order's record. Raises UnknownOrder, and NotNowAvailable if the journal does not respond."""
+    def look_up(self, order_id: UUID, caller: Caller) -> tuple[OrderSummary, tuple[StatusEvent, ...]]:
+        """Return an order and its events: from the journal, or where that has forgotten it, or does not respond, from
+        the archive. Raises UnknownOrder, and NotNowAvailable if it is in neither and one did not respond."""
+        fault: ServiceUnavailable | None = None
         try:
-            record = self.journal.read(order_id)
+            return _shown(self._own(order_id, caller))
+        except ServiceUnavailable as unavailable:
+            fault = unavailable
+        except UnknownOrder:
+            pass
+        try:
+            return self.archive.find(caller.owner, order_id)
+        except HistoryUnavailable as unavailable:
+            raise NotNowAvailable("the order history did not respond") from unavailable
+        except UnknownOrder:
+            if fault:
+                raise NotNowAvailable("the journal did not respond") from fault
+            raise
+
+    def named(self, client_order_id: str, caller: Caller) -> list[OrderSummary]:
+        """Return the order that has the caller's clientOrderId, or had it last. Raises NotNowAvailable."""
+        try:
+            if order_id := self.journal.named(caller.owner, client_order_id):
+                return [_shown(self._own(order_id, caller))[0]]
+        except UnknownOrder:  # closed long ago, or withdrawn
+            pass
         except ServiceUnavailable as fault:
             raise NotNowAvailable("the journal did not respond") from fault
-        if record.order.owner != caller.owner:
-            raise UnknownOrder(str(order_id))
+        try:
+            found = self.archive.named(caller.owner, client_order_id)
+        except HistoryUnavailable as fault:
+            raise NotNowAvailable("the order history did not respond") from fault
+        return [found] if found else []
+
+    def page(self, wanted: OrderFilter, after: Position | None, most: int, caller: Caller) -> OrderPage:
+        """Return the caller's first orders after a position of the list, at most so many. It may be fewer, and even
+        none, where `end` says that there is more. Raises NotNowAvailable."""
+        if wanted.created_before:  # nothing that was created then comes after this position
+            newest = Position(wanted.created_before, UUID(int=0))
+            after = min(after, newest) if after else newest
+        try:
+            live, looked_through = self._live(wanted, after, most, caller)
+            archived = self._archived(wanted, after, most, caller)
+        except ServiceUnavailable as fault:
+            raise NotNowAvailable("the journal did not respond") from fault
+        except HistoryUnavailable as fault:
+            raise NotNowAvailable("the order history did not respond") from fault
+        found = {order.order_id: order for order in live}
+        found |= {order.order_id: order for order in archived}  # as it is now, where it was closed meanwhile
+        listed = sorted(found.values(), key=lambda order: order.position, reverse=True)
+        if looked_through:
+            listed = [order for order in listed if order.position >= looked_through]
+        if len(listed) > most:
+            return OrderPage(listed[:most], listed[most - 1].position)
+        return OrderPage(listed, looked_through)
+
+    def _live(
+        self, wanted: OrderFilter, after: Position | None, most: int, caller: Caller
+    ) -> tuple[list[OrderSummary], Position | None]:
+        """Return the orders that are not closed and wanted, and how far was looked. Those that have ended by a filter
+        are the archive's: they are closed as soon as their rows are there."""
+        if wanted.status in FINAL or wanted.code:
+            return [], None
+        looked_at = most + 1 if wanted == OrderFilter() else _LOOKED_AT
+        records, end = self.live.page(caller.owner, after, wanted.created_from, looked_at)
+        orders = (summary_of(record) for record in records if not record.closed)
+        return [order for order in orders if wanted.matches(order)], end
+
+    def _archived(self, wanted: OrderFilter, after: Position | None, most: int, caller: Caller) -> list[OrderSummary]:
+        if wanted.status and wanted.status not in FINAL:
+            return []
+        return self.archive.page(caller.owner, wanted, after, most + 1)
+
+    def _own(self, order_id: UUID, caller: Caller) -> OrderRecord:
+        record = self.journal.read(order_id)
+        caller.check_owns(order_id, record.order.owner)
         return record
 
-    def cancel(self, order_id: UUID, caller: Caller) -> OrderRecord:
-        """Cancel an order, and return its record as it is then; repeated, it does so again.
 
-        When this returns, no transaction of the order will ever be sent, whoever has it and whatever crashes: that is
-        decided by one conditional write. A worker is then told to publish and to persist it.
-
-        Raises TooLateToCancel and UnknownOrder, and NotNowAvailable if it is not known what came of it.
-        """
-        with log_context(order_id, caller.owner):
-            for _ in range(_TRIES):
-                record = self.look_up(order_id, caller)
-                ended = cancelled(record, self.now())
-                try:
-                    if ended is not record:
-                        if record.status is OrderStatus.OPEN:
-                            self.queue.send(order_id, delay_seconds=_AHEAD_SECONDS)
-                        if not self.journal.decide(ended):
-                            continue  # it has moved on
-                        count("OrdersCancelled")
-                        logger.info("cancel decided", extra={"sequence": ended.sequence})
-                    if not record.closed:
-                        self.queue.send(order_id)
-                except ServiceUnavailable as fault:
-                    raise NotNowAvailable("whether the order is cancelled is not known") from fault
-                return ended
-            raise NotNowAvailable(f"the order moved on {_TRIES} times while it was to be cancelled")
+def _shown(record: OrderRecord) -> tuple[OrderSummary, tuple[StatusEvent, ...]]:
+    return summary_of(record), record.events

@@ -1,9 +1,13 @@
-"""An orderId that a client names, in a path or a message."""
+"""An order as a client names it, in a path or a message, and as it is shown."""
 
+import json
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from order_engine.domain.errors import UnknownOrder
+from order_engine.domain.events import StatusEvent
 from order_engine.domain.refusals import FieldError, InvalidRequest
+from order_engine.domain.summary import OrderSummary
 
 
 def order_id_of(text: object) -> UUID:
@@ -19,9 +23,9 @@ def order_id_of(text: object) -> UUID:
     return order_id
 
 
-def unknown(order: UnknownOrder) -> InvalidRequest:
-    """Return what a client is told of an order that there is not."""
-    return InvalidRequest("UNKNOWN_ORDER", f"there is no order {order}")
+def order_document(summary: OrderSummary, events: Sequence[StatusEvent]) -> dict[str, Any]:
+    """Return what an owner is shown of an order: its summary, and its events as they are on the socket."""
+    return {**summary.to_wire(), "events": [json.loads(event.to_json()) for event in events]}
 
 
 def _wrong(message: str) -> InvalidRequest:
