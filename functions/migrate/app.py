@@ -18,8 +18,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _migrate(seconds: float) -> tuple[str, dict[str, str]]:
-    from order_engine.migrations import WORKER_USER, bring_up_to_date
+    from order_engine.migrations import READER_USER, WORKER_USER, bring_up_to_date
     from order_engine.settings import Settings
 
     applied = bring_up_to_date(Settings.from_environment(), seconds)
-    return f"applied: {', '.join(applied) or 'nothing new'}", {"WorkerUser": WORKER_USER}
+    return f"applied: {', '.join(applied) or 'nothing new'}", {"WorkerUser": WORKER_USER, "ReaderUser": READER_USER}

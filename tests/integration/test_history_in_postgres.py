@@ -93,12 +93,14 @@ TOO_MUCH = {"status": "failed", "failure_code": "INSUFFICIENT_LIQUIDITY", "failu
                 "slippage_bps": 50,
                 "max_price_impact_bps": 250,
                 "min_amount_out": Decimal("1482.55"),  # the floor that was enforced, not the lower one asked for
+                "min_amount_out_asked": Decimal(1400),
                 "status": "confirmed",
                 "venue": "raydium",
                 "executed_price": Decimal("148.900001"),
                 "amount_out": Decimal("1489.00001"),
                 "fee": Decimal("0.03"),
                 "attempts": 1,
+                "last_sequence": 5,
                 "failure_code": None,
                 "failure_reason": None,
                 "created_at": START,
@@ -111,7 +113,13 @@ TOO_MUCH = {"status": "failed", "failure_code": "INSUFFICIENT_LIQUIDITY", "failu
         ),
         (
             failed_after_submitting(),
-            {"venue": "raydium", "min_amount_out": Decimal("1482.55"), "attempts": 1, **NOTHING_PAID},
+            {
+                "venue": "raydium",
+                "min_amount_out": Decimal("1482.55"),
+                "min_amount_out_asked": None,
+                "attempts": 1,
+                **NOTHING_PAID,
+            },
         ),
         (
             advanced(a_record(), OrderStatus.FAILED, START, attempts=()),
@@ -230,7 +238,7 @@ def test_every_connection_has_time_limits_and_speaks_utc(connections: Connection
         connection.execute(f"SHOW {name}").fetchone() for name in ("statement_timeout", "lock_timeout", "timezone")
     ]
 
-    assert shown == [("5s",), ("2s",), ("UTC",)]
+    assert shown == [("2500ms",), ("2s",), ("UTC",)]
     assert connection.info.get_parameters()["connect_timeout"] == "2"
 
 
@@ -259,7 +267,7 @@ def test_a_refused_order_leaves_nothing_behind_and_holds_up_no_other(
     record, others = confirmed(), [confirmed() for _ in range(3)]
 
     for other in others:
-        with pytest.raises(HistoryUnavailable, match="refuses the row"):
+        with pytest.raises(HistoryUnavailable, match="refuses the values"):
             history.record(twisted(record, position, **twist))
         history.record(other)
 

@@ -22,22 +22,7 @@ from local.postgres import EmbeddedPostgres
 from tests.support import local_aws
 from tests.support.builders import a_record
 from tests.support.database import Connections, events_of, rows_of
-
-SLACK_SECONDS = 1.0  # what a busy machine may add to a limit
-
-
-class Stopwatch:
-    """The breaker's clock, which only a test moves."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-    def pass_a_pause(self) -> None:
-        """Longer than nothing is ever tried for."""
-        self.seconds += 15.001
+from tests.support.outages import SLACK_SECONDS, Stopwatch, a_short_limit, eventually, paused
 
 
 @pytest.fixture
@@ -47,13 +32,6 @@ def watch() -> Stopwatch:
 
 def an_outcome() -> OrderRecord:
     return a_record(OrderStatus.CONFIRMED)
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return condition()
 
 
 def threads() -> int:
@@ -82,24 +60,6 @@ def fault_of(history: PostgresHistory, record: OrderRecord, watch: Stopwatch) ->
 def is_recorded(url: str, record: OrderRecord) -> bool:
     with psycopg.connect(url, row_factory=dict_row) as database:
         return (len(rows_of(database, record)), len(events_of(database, record))) == (1, 5)
-
-
-@contextmanager
-def a_short_limit() -> Iterator[float]:
-    """A limit that doesn't make tests long; only while something hangs, since a busy machine may need more."""
-    assert limits.HISTORY == 3
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "HISTORY", 0.3)
-        yield limits.HISTORY
-
-
-@contextmanager
-def paused(server: EmbeddedPostgres) -> Iterator[None]:
-    server.pause()
-    try:
-        yield
-    finally:
-        server.resume()
 
 
 # --- a server that hangs ----------------------------------------------------------------------------------------------

@@ -17,8 +17,7 @@ import httpx
 from order_engine.adapters.mock_market.dice import VenueConditions, draw
 from order_engine.domain.swaps import VenueName
 
-from local.client import PATH
-from local.stack import LocalStack
+from local.stack import PATH, LocalStack
 from tests.chaos.clients import Clients
 from tests.chaos.measures import AT_ONCE, memory_mb
 from tests.chaos.plan import ORDINARY, Request, Visit

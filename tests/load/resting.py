@@ -17,7 +17,14 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import httpx
-from order_engine.adapters.journal.item import index_attributes, key_of, side_name, side_of, status_attributes
+from order_engine.adapters.journal.item import (
+    key_of,
+    live_attributes,
+    price_attributes,
+    side_name,
+    side_of,
+    status_attributes,
+)
 from order_engine.adapters.journal.watchlist import DynamoWatchlist
 from order_engine.adapters.mock_market.chain import MockChain
 from order_engine.adapters.mock_market.dice import VenueConditions
@@ -31,9 +38,9 @@ from order_engine.domain.tokens import TOKENS
 from order_engine.use_cases.venue_calls import VenueCalls
 from order_engine.use_cases.watch import Watcher
 
-from local.client import follow, submit
 from local.stack import LocalStack
 from tests.chaos.market import Market
+from tests.support.raw_client import follow, submit
 
 _PAIRS = list(islice(permutations([token.symbol for token in TOKENS.values() if not token.launches], 2), 50))
 T = TypeVar("T")
@@ -86,7 +93,8 @@ class Tables:
                     "events": {"L": [{"S": event.to_json()} for event in record.events]},
                     "subscribers": {"M": {}},
                     **status_attributes(record),
-                    **index_attributes(record),
+                    **live_attributes(record),
+                    **price_attributes(record),
                 }
                 yield {"PutRequest": {"Item": item}}
 

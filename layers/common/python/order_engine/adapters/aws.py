@@ -44,6 +44,9 @@ def client(service: str, endpoint_url: str | None = None) -> Any:
         retries={"total_max_attempts": tries, "mode": "standard"},
         max_pool_connections=64,  # as many as a publisher's threads
         tcp_keepalive=True,
+        # DynamoDB is reached by IPv4 even with AWS_USE_DUALSTACK_ENDPOINT, through the VPC's gateway endpoint: not
+        # every region has a dual-stack endpoint of it.
+        use_dualstack_endpoint=False if service == "dynamodb" else None,
         parameter_validation=False,  # the service validates too, and here it is a tenth of a call's time
         user_agent="order-engine",  # putting botocore's own together for each call is another tenth
     )

@@ -4,31 +4,33 @@
 """
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from order_engine.adapters.aws import client
+from order_engine import limits
+from order_engine.adapters.aws import client, service_errors
 from order_engine.adapters.postgres import connect_over_tls, connect_to
+from order_engine.domain.errors import ServiceUnavailable
 from order_engine.settings import Settings
 
 WORKER_USER = "order_worker"  # of roles.sql
+READER_USER = "order_reader"
 
 _FOLDER = Path(__file__).parent
-_CONNECTING_SECONDS = 60  # a database that has just been created may need a moment
-_CONNECTING_PAUSE_SECONDS = 2.0
+_CONNECTING_SECONDS = 60  # a database that has just been created may need a moment, and so may its secret and our role
+_SECRET_SECONDS = 5.0  # as `client` limits a service that has no limit of its own
 
 
 def bring_up_to_date(settings: Settings, seconds: float) -> list[str]:
     """Apply what the database lacks, within so many seconds, and return the versions that were applied.
 
     The database is that of DATABASE_URL; without it that of DATABASE_HOST and DATABASE_NAME, with the credentials of
-    the secret DATABASE_SECRET. Raises psycopg.Error.
+    the secret DATABASE_SECRET, and the roles are made what roles.sql says. Raises psycopg.Error or ServiceUnavailable.
     """
     local = settings.optional("DATABASE_URL")
-    with _connected(settings, local) as connection:
+    with _connected(settings, local) as connection, connection.transaction():
         connection.execute(f"SET statement_timeout = {int(seconds * 1000)}")
         applied = apply_over(connection)
         if not local:
@@ -64,18 +66,15 @@ def apply_over(connection: psycopg.Connection[Any]) -> list[str]:
 
 
 def _connected(settings: Settings, local: str) -> psycopg.Connection[Any]:
-    deadline = time.monotonic() + _CONNECTING_SECONDS
-    while True:
-        try:
-            return connect_to(local) if local else _connect_as_master(settings)
-        except psycopg.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_CONNECTING_PAUSE_SECONDS)
+    def connect() -> psycopg.Connection[Any]:
+        return connect_to(local) if local else _connect_as_master(settings)
+
+    return limits.keep_trying(connect, (psycopg.OperationalError, ServiceUnavailable), _CONNECTING_SECONDS)
 
 
 def _connect_as_master(settings: Settings) -> psycopg.Connection[Any]:
-    secret = client("secretsmanager").get_secret_value(SecretId=settings.text("DATABASE_SECRET"))
+    with service_errors("Secrets Manager", _SECRET_SECONDS):
+        secret = client("secretsmanager").get_secret_value(SecretId=settings.text("DATABASE_SECRET"))
     master = json.loads(secret["SecretString"])
     host, name = settings.text("DATABASE_HOST"), settings.text("DATABASE_NAME")
     return connect_over_tls(host, name, master["username"], master["password"])

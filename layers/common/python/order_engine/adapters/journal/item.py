@@ -4,10 +4,11 @@ subscribers has in common with it.
 Attributes: orderId (key), owner, sequence, status, attempt, order / events / transaction / errors (JSON, the wire
 form), misses, behind, subscribers (page 0: a map by connection ID), crowded (there are further pages), fingerprint,
 leaseOwner and leaseUntil, takenFrom (who held the lease before, or NOBODY), releasedBy (who gave it back last),
-notBefore, closed, and expiresAt (epoch seconds, once closed). While the order rests, also watch (its side, the key of
-the index ByPrice) and watchPrice (the market price from which on it is due, the index's order): `open` writes them, and
-any further event takes them away. leaseUntil and notBefore are epoch milliseconds. That subscribers stand in
-their order's item is what makes each handover and each append see the other.
+notBefore, closed, and expiresAt (epoch seconds, once closed). Until it is closed, also live (its owner, the key of
+the index Live) and placed (when it was, and its id: the index's order). While it rests, also watch
+(its side, the key of the index ByPrice) and watchPrice (the market price from which on it is due, the index's order):
+`open` writes them, and any further event takes them away. leaseUntil and notBefore are epoch milliseconds. That
+subscribers stand in their order's item is what makes each handover and each append see the other.
 
 An item that an earlier release wrote lacks some of these, one of a later release has more: both are read.
 """
@@ -22,6 +23,7 @@ from order_engine.domain.order import Order
 from order_engine.domain.order_types import type_of
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.subscriber import Subscriber
+from order_engine.domain.summary import Position
 from order_engine.domain.swaps import Transaction
 from order_engine.ports import Side
 
@@ -68,7 +70,25 @@ def status_attributes(record: OrderRecord) -> dict[str, Any]:
     return standing
 
 
-def index_attributes(record: OrderRecord) -> dict[str, Any]:
+def live_attributes(record: OrderRecord) -> dict[str, Any]:
+    """Return the attributes by which an order is listed until it is closed."""
+    order = record.order
+    place = place_name(Position(order.created_at, order.order_id))
+    return {"live": {"S": order.owner}, "placed": {"S": place}}
+
+
+def place_name(position: Position) -> str:
+    """Return a position as text, which sorts as positions do."""
+    return f"{position.created_at.isoformat(timespec='microseconds')}#{position.order_id}"
+
+
+def place_named(name: str) -> Position:
+    """Return the position of a text."""
+    created_at, _, order_id = name.partition("#")
+    return Position(datetime.fromisoformat(created_at), UUID(order_id))
+
+
+def price_attributes(record: OrderRecord) -> dict[str, Any]:
     """Return the attributes by which a resting order is found; none for one that does not rest."""
     if not isinstance(record.last, Opened):
         return {}

@@ -17,11 +17,12 @@ from order_engine.adapters.journal.item import (
     NOBODY,
     in_milliseconds,
     in_seconds,
-    index_attributes,
     is_set,
     key_of,
+    live_attributes,
     milliseconds,
     moment_of,
+    price_attributes,
     record_of,
     status_attributes,
     subscribers_of,
@@ -73,6 +74,7 @@ class DynamoJournal:
             "events": {"L": [{"S": record.last.to_json()}]},
             "subscribers": {"M": {}},
             **status_attributes(record),
+            **live_attributes(record),
         }
         if record.order.client_order_id is None:
             self._put(item)
@@ -94,6 +96,13 @@ class DynamoJournal:
         if "Item" not in response:
             raise UnknownOrder(str(order_id))
         return record_of(response["Item"])
+
+    def named(self, owner: str, client_order_id: str) -> UUID | None:
+        with service_errors("journal", DYNAMODB):
+            response = self._dynamodb.get_item(
+                TableName=self._client_order_ids_table, Key=_client_key(owner, client_order_id), ConsistentRead=True
+            )
+        return UUID(response["Item"]["orderId"]["S"]) if "Item" in response else None
 
     def withdraw(self, order_id: UUID) -> bool:
         """A withdrawn order's key stays taken."""
@@ -124,7 +133,8 @@ class DynamoJournal:
             Key=key_of(record.order.order_id),
             UpdateExpression=(
                 "SET events = list_append(events, :event), #sequence = :sequence, #status = :status, "
-                "behind = :behind REMOVE leaseOwner, leaseUntil, notBefore, watch, watchPrice"
+                "behind = :behind, live = :live, placed = :placed "
+                "REMOVE leaseOwner, leaseUntil, notBefore, watch, watchPrice"
             ),
             ConditionExpression="#sequence = :before AND attribute_not_exists(#transaction)",
             ExpressionAttributeNames={name: name[1:] for name in ("#sequence", "#status", "#transaction")},
@@ -134,6 +144,7 @@ class DynamoJournal:
                 ":status": {"S": record.status},
                 ":behind": {"BOOL": True},
                 ":before": {"N": str(record.sequence - 1)},
+                **{f":{name}": value for name, value in live_attributes(record).items()},
             },
         )
         return decided or event in item.get("events", {"L": []})["L"]  # in it: our own write, repeated by botocore
@@ -183,10 +194,11 @@ class DynamoJournal:
         }
         if record.transaction is not None:
             sets.append("#transaction = :transaction")
-        index = index_attributes(record)
+        price = price_attributes(record)
+        index = {**live_attributes(record), **price}
         sets += [f"{name} = :{name}" for name in index]
         values |= {f":{name}": value for name, value in index.items()}
-        update = "SET " + ", ".join(sets) + ("" if index else " REMOVE watch, watchPrice")
+        update = "SET " + ", ".join(sets) + ("" if price else " REMOVE watch, watchPrice")
         written, item = self._update(claim, update, values, " AND #sequence = :before")
         ours = item.get("leaseOwner") == {"S": claim.owner} and item["events"]["L"][-1] == event
         if not written and not ours:  # `ours`: our own write, repeated by botocore
@@ -207,7 +219,7 @@ class DynamoJournal:
         if closed:
             sets += ["closed = :closed", "expiresAt = :expires_at"]
             values |= {":closed": {"BOOL": True}, ":expires_at": in_seconds(self._now() + KEPT)}
-        update = "SET " + ", ".join(sets) + " REMOVE leaseOwner, leaseUntil"
+        update = "SET " + ", ".join(sets) + " REMOVE leaseOwner, leaseUntil" + (", live, placed" if closed else "")
         written, item = self._update(claim, update, values)
         ours = "leaseOwner" not in item and item.get("releasedBy") == {"S": claim.owner}
         if not written and not ours:  # `ours`: our own write, repeated by botocore
@@ -233,7 +245,7 @@ class DynamoJournal:
             "Put": {
                 "TableName": self._client_order_ids_table,
                 "Item": {
-                    "id": {"S": f"{record.order.owner}#{record.order.client_order_id}"},
+                    **_client_key(record.order.owner, str(record.order.client_order_id)),
                     "orderId": item["orderId"],
                     "fingerprint": item["fingerprint"],
                     "expiresAt": in_seconds(record.order.created_at + KEY_LIFETIME),
@@ -284,6 +296,10 @@ class DynamoJournal:
             },
             ExpressionAttributeValues={":owner": {"S": claim.owner}, **values},
         )
+
+
+def _client_key(owner: str, client_order_id: str) -> dict[str, Any]:
+    return {"id": {"S": f"{owner}#{client_order_id}"}}
 
 
 def _refusal(order_id: UUID, item: dict[str, Any], now: int) -> UnknownOrder | OrderClosed | NotNow:

@@ -3,7 +3,8 @@
 The index `ByPrice` has each resting order once, by its side (`watch`) and its reference price (`watchPrice`); see
 `item`. The table's key is `kind` and `name`:
 
-- `watch` / `runner`: who watches (`runner`); `watch` / a side: orders may rest on it; `notedAt` (epoch milliseconds).
+- `watch` / `runner`: who watches (`runner`), which `watch` / `stopped` overrules (`adapters.pause`).
+- `watch` / a side: orders may rest on it; `notedAt` (epoch milliseconds).
 - `expiry` / `<epoch milliseconds>#<orderId>`: an order, resting or no longer, whose time is over then.
 """
 
@@ -62,7 +63,7 @@ class DynamoWatchlist:
                 ExpressionAttributeValues={":kind": {"S": "watch"}},
                 ExclusiveStartKey=start,
             )
-            for item in page["Items"]:
+            for item in page["Items"]:  # in the order of their names
                 if "runner" in item:
                     runner = item["runner"]["S"]
                 else:
