@@ -29,8 +29,10 @@ if TYPE_CHECKING:
         Watchlist,
     )
     from order_engine.use_cases.access import Access
+    from order_engine.use_cases.cancel import Cancellation
     from order_engine.use_cases.execute import Executor
     from order_engine.use_cases.launch import Launches
+    from order_engine.use_cases.market import Market
     from order_engine.use_cases.notify import Notifier
     from order_engine.use_cases.orders import Orders
     from order_engine.use_cases.submit import Submission
@@ -68,17 +70,36 @@ class Bootstrap:
 
     def submission(self) -> "Submission":
         """Build the use case of submit."""
+        from order_engine.adapters.pause import DynamoPauses
+        from order_engine.use_cases.pause import PauseCheck
         from order_engine.use_cases.submit import Submission
 
         given = self.settings
         parts = self.journal, self.order_queue, self.now, given.text("STREAM_URL"), self.quotas
-        return Submission(*parts, timedelta(days=given.number("LONGEST_REST_DAYS", 30)))
+        pause_check = PauseCheck(DynamoPauses(self.dynamodb, given.text("WATCH_TABLE")))
+        return Submission(*parts, timedelta(days=given.number("LONGEST_REST_DAYS", 30)), pause_check)
 
     def orders(self) -> "Orders":
         """Build the use case of orders."""
+        from order_engine.adapters.archive import PostgresArchive
+        from order_engine.adapters.journal.live import DynamoLiveOrders
         from order_engine.use_cases.orders import Orders
 
-        return Orders(self.journal, self.order_queue, self.now)
+        live = DynamoLiveOrders(self.dynamodb, self.settings.text("JOURNAL_TABLE"))
+        return Orders(self.journal, live, PostgresArchive(self.connect_to_database))
+
+    def cancellation(self) -> "Cancellation":
+        """Build the use case of cancel."""
+        from order_engine.use_cases.cancel import Cancellation
+
+        return Cancellation(self.journal, self.order_queue, self.now)
+
+    def market(self) -> "Market":
+        """Build the use case of market."""
+        from order_engine.use_cases.market import Market
+        from order_engine.use_cases.venue_calls import VenueCalls
+
+        return Market(VenueCalls(self.venues, self.now), self.now)
 
     def subscription(self) -> "Subscription":
         """Build the use case of ws_connect."""

@@ -5,6 +5,7 @@ Lambda would stop the function in the middle of it. docs/reliability.md adds the
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ POSTS = 2.25
 TAKE_BACK = 0.75
 CLOSES = 0.75
 
+_PAUSE = 2.0  # seconds between the tries of `keep_trying`
+
 _left: ContextVar[Callable[[], float]] = ContextVar("left", default=lambda: math.inf)
 
 
@@ -56,6 +59,19 @@ def require(service: str, seconds: float) -> None:
     left = seconds_left()
     if seconds > left:
         raise OutOfTime(f"{service}: a call may take {seconds:g} s, and {max(left, 0):.1f} s are left")
+
+
+def keep_trying(call: Callable[[], R], faults: tuple[type[Exception], ...], seconds: float) -> R:
+    """Make a call, and repeat it after one of the faults, for so many seconds; the last try may take its own limit
+    longer. Raises the last fault. For deploys, where seconds don't matter."""
+    ends_at = time.monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except faults:
+            if time.monotonic() + _PAUSE > ends_at:
+                raise
+        time.sleep(_PAUSE)
 
 
 def run_in(pool: Executor, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:

@@ -13,10 +13,12 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from order_engine.domain.access import StoredKey, StreamSecrets
+from order_engine.domain.events import StatusEvent
 from order_engine.domain.order import Order
 from order_engine.domain.quota import Allowance
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.subscriber import Connection, Subscriber
+from order_engine.domain.summary import OrderFilter, OrderSummary, Position
 from order_engine.domain.swaps import Ended, InFlight, Quote, Transaction, TransactionState, VenueName
 
 Clock = Callable[[], datetime]  # aware, UTC
@@ -91,6 +93,9 @@ class Journal(Protocol):
 
     def read(self, order_id: UUID) -> OrderRecord:
         """Return the record (consistent read). Raises UnknownOrder."""
+
+    def named(self, owner: str, client_order_id: str) -> UUID | None:
+        """Return the order that has the owner's clientOrderId, or had it last; None if that is forgotten."""
 
     def withdraw(self, order_id: UUID) -> bool:
         """Delete an order that no worker has claimed. Return False, and keep it, if a worker has or had it."""
@@ -199,6 +204,21 @@ class Quotas(Protocol):
         """Count a request, unless there are too many: then `retry_seconds` is above 0."""
 
 
+@dataclass(frozen=True)
+class Pause:
+    """Since when the engine is paused, and by whom."""
+
+    since: datetime
+    by: str
+
+
+class Pauses(Protocol):
+    """Whether an operator has paused the engine."""
+
+    def read(self) -> Pause | None:
+        """Return the pause (consistent read); None while the engine runs."""
+
+
 class Sockets(Protocol):
     """The management API of the WebSocket."""
 
@@ -279,3 +299,28 @@ class History(Protocol):
 
     def record(self, record: OrderRecord) -> None:
         """Write a final order and its events; writing them again is harmless. Raises HistoryUnavailable."""
+
+
+class LiveOrders(Protocol):
+    """The orders that are not closed, by owner. What was written in the last second may be missing, and what was closed
+    in it be there."""
+
+    def page(
+        self, owner: str, after: Position | None, since: datetime | None, most: int
+    ) -> tuple[list[OrderRecord], Position | None]:
+        """Return the owner's first orders after a position of the list, newest first: at most so many, none created
+        before `since`; and how far that goes, None if there are no more."""
+
+
+class Archive(Protocol):
+    """The history, read: final orders alone, each for its owner. Every method may raise HistoryUnavailable."""
+
+    def find(self, owner: str, order_id: UUID) -> tuple[OrderSummary, tuple[StatusEvent, ...]]:
+        """Return an order and its events. Raises UnknownOrder, for another owner's order too."""
+
+    def named(self, owner: str, client_order_id: str) -> OrderSummary | None:
+        """Return the newest order with this clientOrderId."""
+
+    def page(self, owner: str, wanted: OrderFilter, after: Position | None, most: int) -> list[OrderSummary]:
+        """Return the owner's first orders after a position of the list (from its beginning without one), at most so
+        many, newest first."""

@@ -43,7 +43,7 @@ from order_engine.domain.steps import (
     Send,
     StillOwed,
 )
-from order_engine.observability import count, count_by, count_outcome, log_owner, logger
+from order_engine.observability import count, count_by, count_outcome, count_owed, log_owner, logger
 from order_engine.ports import Claim, Clock, History, Journal, OrderQueue, Watchlist
 from order_engine.use_cases.publish import Publisher
 from order_engine.use_cases.venue_calls import ATTEMPT, VenueCalls
@@ -206,7 +206,7 @@ class Executor:
         try:
             self.history.record(claim.record)
         except HistoryUnavailable as fault:
-            count("HistoryDeferred")
+            count_owed(claim.record, self.now())
             logger.warning("outcome not persisted yet", extra={"reason": str(fault)})
             return claim, False
         claim = replace(claim, record=self.publisher.finish(claim.record))

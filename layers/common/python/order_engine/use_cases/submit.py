@@ -23,6 +23,7 @@ from order_engine.domain.refusals import (
 )
 from order_engine.observability import count, log_context, logger
 from order_engine.ports import Clock, Journal, OrderQueue, Quotas
+from order_engine.use_cases.pause import PauseCheck
 
 # The fields that the first release had. A field added since is left out at its default: a request repeated after an
 # update must be equal to what the release before took.
@@ -60,7 +61,7 @@ def outage(detail: str, key: str | None) -> NothingAccepted | AcceptanceUnknown:
 class Submission:
     """The use case of `submit`. `stream_base` is the WebSocket's URL; no order rests for longer than
     `longest_rest`; without `quotas` every owner may place as many
-    orders as it likes."""
+    orders as it likes, and without `pause_check` nobody can pause the engine."""
 
     journal: Journal
     queue: OrderQueue
@@ -68,11 +69,14 @@ class Submission:
     stream_base: str = ""
     quotas: Quotas | None = None
     longest_rest: timedelta = timedelta(days=30)
+    pause_check: PauseCheck | None = None
 
     def admit(self, terms: OrderTerms, owner: str) -> Allowance | None:
         """Count an order of an owner, before it is submitted. Return what is left; None without a quota.
 
-        Raises TooManyRequests, and what `outage` says if nobody could count."""
+        Raises EnginePaused, TooManyRequests, and what `outage` says if nobody could count."""
+        if self.pause_check:
+            self.pause_check.require_running()
         if self.quotas is None:
             return None
         try:

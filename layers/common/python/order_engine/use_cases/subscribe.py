@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from order_engine.domain.access import Caller
-from order_engine.domain.errors import SocketGone, SocketUnreachable, UnknownOrder
+from order_engine.domain.errors import SocketGone, SocketUnreachable
 from order_engine.domain.refusals import NotSubscribed, RequestRefused, UnknownConnection
 from order_engine.domain.subscriber import Connection, Subscriber
 from order_engine.observability import count, log_context, logger
@@ -141,6 +141,5 @@ class Subscription:
 
 
 def _check_owner(order_id: UUID, owner: str, caller: Caller | None) -> None:
-    """Another owner's order is as unknown as none."""
-    if caller and caller.owner != owner:
-        raise UnknownOrder(str(order_id))
+    if caller:
+        caller.check_owns(order_id, owner)

@@ -9,7 +9,14 @@ from decimal import Decimal
 from typing import ParamSpec, TypeVar
 
 from order_engine import limits
-from order_engine.domain.errors import ExecutionError, OutOfTime, TransactionTimeout, VenueUnavailable
+from order_engine.domain.errors import (
+    ExecutionError,
+    NoPool,
+    OutOfTime,
+    ServiceUnavailable,
+    TransactionTimeout,
+    VenueUnavailable,
+)
 from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.routing import RoutingDecision
@@ -57,16 +64,20 @@ class VenueCalls:
         return Quoted([(name, _result_or_error(name, future)) for name, future in asked])
 
     def spots(self, pairs: Sequence[Pair]) -> dict[Pair, Decimal]:
-        """Return the best market price (`Venue.spot`) of each pair that has one; all are asked for at once."""
+        """Return the best market price (`Venue.spot`) of each pair that has one; all are asked for at once.
+
+        Raises ServiceUnavailable if no venue says anything, not even that a pair has no pool."""
         asked = [
             (pair, venue.name, limits.run_in(self.pools[venue.name], venue.spot, *pair))
             for pair in pairs
             for venue in self.venues
         ]
         wait([future for _, _, future in asked], timeout=limits.QUOTE)
+        told = [(pair, _result_or_error(name, future)) for pair, name, future in asked]
+        if told and not any(isinstance(price, Decimal | NoPool) for _, price in told):
+            raise ServiceUnavailable("; ".join(sorted({str(fault) for _, fault in told})))
         prices: dict[Pair, Decimal] = {}
-        for pair, name, future in asked:
-            price = _result_or_error(name, future)
+        for pair, price in told:
             if isinstance(price, Decimal):
                 prices[pair] = max(price, prices.get(pair, price))
         return prices

@@ -88,17 +88,26 @@ class Watcher:
         return looks
 
     def look(self, runner: str) -> bool:
-        """Bring back what is due now, as far as the workers have room. Return False if another runner watches."""
+        """Bring back what is due now, as far as the workers have room. Return False if another runner watches.
+
+        Raises ServiceUnavailable, if nobody tells a price after what is over has been brought back."""
         watched = self.watchlist.read()
         if watched.runner != runner:
             return False
-        prices = self.venues.spots(sorted({side.pair for side in watched.sides}))
+        prices: Mapping[Pair, Decimal] = {}
+        unpriced = None
+        try:
+            prices = self.venues.spots(sorted({side.pair for side in watched.sides}))
+        except ServiceUnavailable as fault:
+            unpriced = fault  # orders expire all the same
         over = self.watchlist.expiring(self.now() - _SKEW, _MOST_ENDING)
         due = list(islice(self._due(watched.sides, prices), _MOST_WAITING))
         if over or due:
             room = max(_MOST_WAITING - self.queue.waiting(), 1)
             ended = [limits.run_in(self.pool, self._end, *one) for one in over]
             _wait_for(ended + [limits.run_in(self.pool, self._send, one) for one in due[:room]])
+        if unpriced:
+            raise unpriced
         return True
 
     def _due(self, sides: Iterable[Side], prices: Mapping[Pair, Decimal]) -> Iterator[UUID]:
