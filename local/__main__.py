@@ -45,6 +45,10 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(do=do)
         return added
 
+    def on_aws(added: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        added.add_argument("--stack", help="name of a stack on AWS; without it, the one that `make run` runs")
+        return added
+
     sending = command(_order, "order", "send an order to the running system and follow it to its end")
     sending.add_argument("token_in", help="symbol or mint of the token to sell, such as SOL")
     sending.add_argument("token_out", help="symbol or mint of the token to buy, such as USDC")
@@ -56,8 +60,14 @@ def _parser() -> argparse.ArgumentParser:
     command(_cancel, "cancel", "cancel an order, which is possible until it is submitted").add_argument("order")
     launching = command(_launch, "launch", "launch a token on the mock market: from then on it can be traded")
     launching.add_argument("token", help="NOVA or ORBIT")
-    command(_status, "status", "what the running system is at: orders, queues, last errors")
-    command(_show, "show", "an order's whole story: journal, log, rows").add_argument("order_id")
+    on_aws(command(_status, "status", "what the system is at: orders, queues, last errors"))
+    showing = on_aws(command(_show, "show", "an order's whole story: journal, log, rows"))
+    showing.add_argument("order_id")
+    on_aws(command(_pause, "pause", "halt the engine: no orders are accepted, workers and watcher rest"))
+    on_aws(command(_resume, "resume", "have a paused engine go on"))
+    rewriting = on_aws(command(_rewrite, "rewrite-history", "write outcomes to PostgreSQL again, from the journal"))
+    rewriting.add_argument("since", help="of the orders that were closed since then, such as 2026-11-23T12:00:00Z")
+    rewriting.add_argument("--after", default="", help="how far an earlier run has come")
     command(_psql, "psql", "psql on the order history; takes its arguments, such as -c 'SELECT 1'")
     command(_stop, "stop", "stop the running system")
     invoking = command(_invoke, "invoke", "invoke a function in this process, on the running system")
@@ -68,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     keys.add_argument("key_id", nargs="?", default="", help="of the key to revoke")
     keys.add_argument("--owner", default="", help="of the key to create: a-z, 0-9 and -")
     keys.add_argument("--scopes", default="trade,read", help="of the key to create: trade,read")
-    keys.add_argument("--stack", help="name of a stack on AWS; without it, the one that `make run` runs")
+    on_aws(keys)
     command(_sam, "sam", "run the system for the containers of `sam local`, which need `make build` first")
     return parser
 
@@ -106,16 +116,34 @@ def _launch(arguments: Arguments) -> int:
     return launch(arguments.token)
 
 
-def _status(_arguments: Arguments) -> int:
+def _status(arguments: Arguments) -> int:
     from local.operate import status
 
-    return status()
+    return status(arguments.stack)
 
 
 def _show(arguments: Arguments) -> int:
     from local.operate import show
 
-    return show(arguments.order_id)
+    return show(arguments.order_id, arguments.stack)
+
+
+def _pause(arguments: Arguments) -> int:
+    from local.pause import pause
+
+    return pause(arguments.stack)
+
+
+def _resume(arguments: Arguments) -> int:
+    from local.pause import resume
+
+    return resume(arguments.stack)
+
+
+def _rewrite(arguments: Arguments) -> int:
+    from local.rewrite import rewrite_history
+
+    return rewrite_history(arguments.since, arguments.after, arguments.stack)
 
 
 def _psql(arguments: Arguments) -> NoReturn:

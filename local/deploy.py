@@ -39,6 +39,9 @@ def deploy(gateway: Gateway, template: Path, parameters: dict[str, str]) -> Outp
             key = f"{name}.zip"
             s3.put_object(Bucket=_BUCKET, Key=key, Body=_archive(template.parent, resource, code))
             resource["Properties"][code] = f"s3://{_BUCKET}/{key}"
+    for name, value in parameters.items():
+        if name in document["Parameters"]:
+            document["Parameters"][name]["Default"] = value  # all that MiniStack's transform is told of parameters
     s3.put_object(Bucket=_BUCKET, Key="template.json", Body=json.dumps(document).encode())
     try:
         cloudformation.create_stack(

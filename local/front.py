@@ -1,7 +1,8 @@
 """What everybody reaches: the system's two addresses, before MiniStack and in its process.
 
 `/live` is the WebSocket API, every other path the HTTP API. The emulator's own APIs take only callers that have the
-credential of this run. Web pages of other sites are refused, and so are names of this machine that only they would use.
+credential of this run. Web pages of other sites are refused, unless they are allowed, and so are names of this machine
+that only they would use.
 Served by `local.gateway` as `uvicorn local.front:app`.
 """
 
@@ -12,7 +13,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
@@ -29,7 +30,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-OPEN = "/_front"  # told here, by PUT: the paths of the two APIs in the emulator, as {"http": …, "websocket": …}
+# Told here, by PUT: the paths of the two APIs in the emulator, as {"http": …, "websocket": …, "cors": …}, where the
+# last is the HTTP API's CORS configuration. The emulator answers every preflight with *.
+OPEN = "/_front"
 WEBSOCKET_PATH = "/live"
 _CREDENTIAL = os.environ["AWS_ACCESS_KEY_ID"].encode()
 _SIGNED_BY = re.compile(rb"AWS4-HMAC-SHA256 Credential=([^/]+)/")
@@ -67,6 +70,7 @@ class Front:
 
     def __init__(self) -> None:
         self._apis: dict[str, str] = {}
+        self._cors: dict[str, Any] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -90,7 +94,7 @@ class Front:
                 await self._open(receive, send)
             else:
                 await ministack(scope, receive, send)
-        elif reason := _foreign(scope):
+        elif reason := _foreign(scope, self._cors.get("AllowOrigins", [])):
             await _refuse(scope, receive, send, HTTPStatus.FORBIDDEN, "FORBIDDEN", reason)
         elif not self._apis:
             starting = "the system is starting; please send it again"
@@ -101,7 +105,8 @@ class Front:
             await self._call(scope, receive, send)
 
     async def _open(self, receive: Receive, send: Send) -> None:
-        self._apis = json.loads((await receive())["body"])
+        told = json.loads((await receive())["body"])
+        self._cors, self._apis = told.pop("cors"), told
         await send({"type": "http.response.start", "status": HTTPStatus.NO_CONTENT, "headers": []})
         await send({"type": "http.response.body"})
 
@@ -115,6 +120,11 @@ class Front:
             await _refuse(scope, receive, send, HTTPStatus.UPGRADE_REQUIRED, "UPGRADE_REQUIRED", upgrade)
             return
         refused: int | None = None
+        shared = self._shared_headers(scope)
+        if shared and _is_preflight(scope):
+            await send({"type": "http.response.start", "status": HTTPStatus.NO_CONTENT, "headers": shared})
+            await send({"type": "http.response.body"})
+            return
 
         async def answer(message: Message) -> None:
             nonlocal refused
@@ -123,7 +133,8 @@ class Front:
                 if message["status"] >= HTTPStatus.BAD_REQUEST and b"problem" not in headers.get(b"content-type", b""):
                     refused = message["status"]
                     return
-                message = {**message, "headers": [one for one in headers.items() if not one[0].startswith(_EMULATORS)]}
+                kept = [one for one in headers.items() if not one[0].startswith(_EMULATORS)]
+                message = {**message, "headers": kept + shared}
             if refused is None:
                 await send(message)
 
@@ -132,6 +143,21 @@ class Front:
             other = HTTPStatus.BAD_GATEWAY if refused >= _SERVER_ERROR else HTTPStatus.BAD_REQUEST
             status = _STATUS.get(refused, other)
             await _respond(scope, send, status, *_told(_REFUSED.get(status, _FAILED), scope))
+
+    def _shared_headers(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+        """What lets a page of an allowed origin read a response, or after a preflight send a request; empty for any
+        other. As API Gateway does."""
+        origin = _header(scope, b"origin")
+        if not origin or not _allows(self._cors.get("AllowOrigins", []), origin):
+            return []
+        told = {"allow-origin": origin}
+        if _is_preflight(scope):
+            told["allow-methods"] = ",".join(self._cors.get("AllowMethods", []))
+            told["allow-headers"] = ",".join(self._cors.get("AllowHeaders", []))
+            told["max-age"] = str(self._cors.get("MaxAge", 0))
+        else:
+            told["expose-headers"] = ",".join(self._cors.get("ExposeHeaders", []))
+        return [(f"access-control-{name}".encode(), value.encode("latin-1")) for name, value in told.items()]
 
     async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] != WEBSOCKET_PATH:
@@ -169,7 +195,7 @@ def _has_credential(scope: Scope) -> bool:
     return any(hmac.compare_digest(key, _CREDENTIAL) for key in given)
 
 
-def _foreign(scope: Scope) -> str | None:
+def _foreign(scope: Scope, allowed: Sequence[str]) -> str | None:
     """Why a request is none of this machine's own, if it is not.
 
     A web page can send requests to any address, with its Origin; and it can give this machine a name of its site's.
@@ -178,9 +204,23 @@ def _foreign(scope: Scope) -> str | None:
     if len(hosts) != 1 or not _LOOPBACK.fullmatch(hosts[0]):
         return "Host must be a name of the loopback, such as 127.0.0.1 or localhost"
     origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
-    if any(origin != f"http://{hosts[0]}" for origin in origins):
-        return "requests from web pages of other origins are not taken"
+    if any(origin != f"http://{hosts[0]}" and not _allows(allowed, origin) for origin in origins):
+        return "requests from web pages of other origins are not taken, unless ALLOWED_ORIGINS names them"
     return None
+
+
+def _allows(allowed: Sequence[str], origin: str) -> bool:
+    return origin in allowed or "*" in allowed
+
+
+def _is_preflight(scope: Scope) -> bool:
+    return bool(scope["method"] == "OPTIONS" and _header(scope, b"access-control-request-method"))
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    """A header that is given once; empty otherwise."""
+    values = [value.decode("latin-1") for other, value in scope["headers"] if other == name]
+    return values[0] if len(values) == 1 else ""
 
 
 def _below(path: str, scope: Scope) -> Scope:

@@ -56,7 +56,8 @@ class Gateway:
     def open(self, http_api: str, websocket_api: str) -> None:
         """Serves the two APIs, given by their ids, at the front. Raises LocalStackError if it does not take them."""
         below = "/_aws/execute-api"
-        paths = {"http": f"{below}/{http_api}", "websocket": f"{below}/{websocket_api}/live"}
+        cors = self.client("apigatewayv2").get_api(ApiId=http_api).get("CorsConfiguration", {})
+        paths = {"http": f"{below}/{http_api}", "websocket": f"{below}/{websocket_api}/live", "cors": cors}
         with httpx.Client(base_url=self.url, trust_env=False, headers=self._signed()) as http:
             if not http.put("/_front", json=paths).is_success:
                 raise LocalStackError(f"the front does not take its addresses; {processes.end_of(self._log)}")

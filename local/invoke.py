@@ -24,8 +24,8 @@ def invoke(function: str, event_file: str) -> int:
     there = sorted(path.parent.name for path in ROOT.glob("functions/*/app.py"))
     if function not in there:
         raise LocalStackError(f"there is no function {function!r}; there are {', '.join(there)}")
-    if function == "migrate":
-        raise LocalStackError("migrate is CloudFormation's alone; here the schema is applied when the stack starts")
+    if function in ("migrate", "preflight"):
+        raise LocalStackError(f"{function} is CloudFormation's alone; here the schema is applied when the stack starts")
     try:
         text = with_other_orders(Path(event_file).read_text())
         event = json.loads(text)

@@ -3,13 +3,17 @@
 import json
 import re
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+from order_client.display import say
 from rich.console import Console
 
-from local.display import say
+from local.errors import LocalStackError
 
 _ENDED = ("order confirmed", "order failed", "order cancelled", "order expired")
 _LAST_LINES = 3  # of a traceback: where, the code, the exception
@@ -18,6 +22,9 @@ _FUNCTION = re.compile(r"-(\w+)Function-")
 # What servers say before anything of ours can log: gunicorn's own lines.
 _SERVERS = re.compile(r"\[(ERROR|CRITICAL)\]|^(ERROR|CRITICAL):")
 _POLL_SECONDS = 0.1
+# Of CloudWatch Logs Insights: how long a query may take, and how often it is asked for what it has found.
+_QUERY_SECONDS = 60.0
+_LOOK_SECONDS = 0.5
 
 Line = dict[str, Any]
 
@@ -63,14 +70,36 @@ def function_of(line: Line) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", found[1]).lower() if found else str(line.get("function_name"))
 
 
+def lines_in(logs: Any, group: str, expression: str, since: datetime, most: int, newest: bool = False) -> list[Line]:
+    """The lines of a log group of CloudWatch that a regular expression fits, in the order of time: the first ones since
+    a moment, or the newest. `logs` is a client. Raises LocalStackError, after a minute too."""
+    query = f"fields @message | filter @message like /{expression}/ | sort @timestamp {'desc' if newest else 'asc'}"
+    span = {"startTime": int(since.timestamp()), "endTime": int(datetime.now(UTC).timestamp()) + 1}
+    try:
+        query_id = logs.start_query(logGroupName=group, queryString=query, limit=most, **span)["queryId"]
+        deadline = time.monotonic() + _QUERY_SECONDS
+        while (found := logs.get_query_results(queryId=query_id))["status"] in ("Scheduled", "Running"):
+            if time.monotonic() > deadline:
+                logs.stop_query(queryId=query_id)
+                raise LocalStackError(f"the log group {group} was not searched in {_QUERY_SECONDS:g} s")
+            time.sleep(_LOOK_SECONDS)
+    except (BotoCoreError, ClientError) as error:
+        raise LocalStackError(f"the log group {group} can't be searched: {error}") from error
+    if found["status"] != "Complete":
+        raise LocalStackError(f"the search of the log group {group} ended as {found['status']}")
+    rows = [{one["field"]: one["value"] for one in row} for row in found["results"]]
+    texts = [row["@message"].strip() for row in (reversed(rows) if newest else rows)]
+    return [line for text in texts for line in lines_of(text)]
+
+
+def errors_in(lines: Iterable[Line]) -> list[str]:
+    """The errors among lines, each with its time."""
+    return [f"{line.get('timestamp', '')}  {told}".strip() for line in lines if (told := told_error(line))]
+
+
 def last_errors(log: Path, most: int) -> list[str]:
     """The errors at the end of a log, oldest first, each with its time."""
-    errors = [
-        f"{line.get('timestamp', '')}  {told}".strip()
-        for line in (lines_of(log.read_text(errors="replace")) if log.exists() else ())
-        if (told := told_error(line))
-    ]
-    return errors[-most:]
+    return errors_in(lines_of(log.read_text(errors="replace")) if log.exists() else ())[-most:]
 
 
 class Echo:

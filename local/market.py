@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from functools import cached_property
-from typing import Any
 
+from order_client import Status
 from order_engine.bootstrap import Bootstrap
 from order_engine.domain.amounts import to_wire
 from order_engine.domain.errors import ExecutionError
@@ -29,7 +29,7 @@ class Ticker:
     token_in: str
     token_out: str
 
-    def tell(self, opened: dict[str, Any]) -> str:
+    def tell(self, opened: Status) -> str:
         """Say where the market is, to whoever waits at an `open` status."""
         prices = []
         for venue in self._venues:
@@ -39,7 +39,7 @@ class Ticker:
                 why = str(error)
         if not prices:
             return why
-        now, due = (to_wire(_SHORT.plus(price)) for price in (max(prices), Decimal(opened["referencePrice"])))
+        now, due = (to_wire(_SHORT.plus(price)) for price in (max(prices), opened.reference_price or Decimal()))
         return f"the market is at {now}" + (f", the order is due at {due}" if Decimal(due) else "")
 
     @cached_property

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
-from local.display import say
+from order_client.display import say
+
 from local.errors import LocalStackError
 from local.events import EVENTS, place_orders
 from local.gateway import REGION

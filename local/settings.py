@@ -1,5 +1,6 @@
 """The settings of `python -m local`, from the environment; README.md lists them."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ _HIGHEST_PORT = 65535
 # Environment variable: parameter of the template.
 _PARAMETERS = {
     "ACCESS": "Access",
+    "ALLOWED_ORIGINS": "AllowedOrigins",
     "VENUE_QUOTE_LATENCY_MS": "VenueQuoteLatencyMs",
     "VENUE_SWAP_LATENCY_MS": "VenueSwapLatencyMs",
     "VENUE_ERROR_RATE": "VenueErrorRate",
@@ -34,6 +36,8 @@ _PARAMETERS = {
     "LOG_LEVEL": "LogLevel",
 }
 
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 
 # The values of a switch.
 _OFF_ON = ("0", "1")
@@ -65,6 +69,12 @@ def read_settings(environment: Mapping[str, str]) -> RunSettings:
         Settings(given).moments("MARKET_LAUNCHES", LAUNCHING)
     except MissingSetting as error:
         raise LocalStackError(str(error)) from error
+    for origin in given.get("ALLOWED_ORIGINS", "*").split(","):
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise LocalStackError(
+                "ALLOWED_ORIGINS must be * or origins, such as http://localhost:3000,https://example.com (no path), "
+                f"and {origin!r} is none"
+            )
     for name in ("SAMPLE", "RELOAD", "KEEP", "QUIET"):
         if given.get(name, "0") not in _OFF_ON:
             raise LocalStackError(f"{name} must be 0 or 1, not {given[name]!r}")

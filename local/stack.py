@@ -29,13 +29,21 @@ from local.signals import held_back
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".local"
 ENDPOINTS = "endpoints.json"  # in the state folder
+PATH = "/api/orders/execute"
 _PID = "pid"
 _POLL_SECONDS = 0.2
 _FIRST_OWNER = "local"
-# How many of a function run at once, if not one. Two cores have no use for more; route_execute's number is the
-# template's reserved concurrency, notify spends its time waiting, and a run of the watcher overlaps with the next.
-_WORKERS = {"SubmitFunction": 2, "RouteExecuteFunction": 10, "NotifyFunction": 8, "WatchMarketFunction": 3}
-_NOT_HOSTED = "MigrateFunction"  # CloudFormation's; here the schema is applied before the deploy
+# How many of a function run at once, if not one. Two cores have no use for more; route_execute's number is that of the
+# template's Workers, notify spends its time waiting, and a run of the watcher overlaps with the next.
+_WORKERS = {
+    "SubmitFunction": 2,
+    "RouteExecuteFunction": 10,
+    "NotifyFunction": 8,
+    "WatchMarketFunction": 3,
+    "OrdersFunction": 2,
+    "MarketFunction": 4,
+}
+_NOT_HOSTED = ("MigrateFunction", "PreflightFunction")  # CloudFormation's; the schema is applied before the deploy
 # So many POSTs run or wait at once; more are answered with 429, as a full account does it. Those at the end of a longer
 # queue would come to submit's time limit, and their clients be told nothing of use.
 _MOST_POSTS = 256
@@ -185,6 +193,7 @@ class LocalStack:
         self._progress("MiniStack is up, deploying template.yaml")
         ours = {"LocalGateway": self.gateway.address, "DatabaseUrl": self.postgres.url}
         ours |= {"Access": "open", "OrdersPerMinute": "0"}  # one machine has limits enough
+        ours |= {"GradualDeployment": "false"}  # MiniStack has no CodeDeploy
         self.outputs = deploy(self.gateway, ROOT / "template.yaml", {**ours, **self._parameters})
         self._progress("deployed, warming up the functions")
         hosts = FunctionHosts(self.gateway, ROOT, self.log, self._reload)
@@ -193,7 +202,7 @@ class LocalStack:
             {
                 self.outputs[f"{name}Name"]: (folder, _WORKERS.get(name, 1))
                 for name, folder in function_folders(ROOT / "template.yaml").items()
-                if name != _NOT_HOSTED
+                if name not in _NOT_HOSTED
             }
         )
         self.gateway.client("lambda").put_function_concurrency(
