@@ -7,7 +7,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
@@ -51,7 +51,8 @@ def counted_calls(dynamodb: Any) -> Iterator[Calls]:
     calls: Calls = Counter()
 
     def count(model: Any, params: dict[str, Any], **_: Any) -> None:
-        calls[model.name, json.loads(params["body"])["TableName"]] += 1
+        body = json.loads(params["body"])
+        calls[model.name, body.get("TableName") or "".join(body["RequestItems"])] += 1
 
     dynamodb.meta.events.register("before-call.dynamodb", count)
     try:
@@ -113,7 +114,56 @@ def black_hole() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-class LocalGateway:
+class LocalServer:
+    """A server on this machine, in a thread of its own."""
+
+    def __init__(self, server: HTTPServer) -> None:
+        self._server = server
+        self._thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        """Ends it."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class AnsweringService(LocalServer):
+    """A service of AWS on this machine, whose JSON API gives `answers` in their order: a status with a body, or None
+    for a connection that is closed instead. The last one is given again."""
+
+    def __init__(self, *answers: tuple[int, dict[str, Any]] | None) -> None:
+        self.answers = list(answers)
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
+
+            def do_GET(self) -> None:
+                answer = service.answers.pop(0) if len(service.answers) > 1 else service.answers[0]
+                if answer is None:
+                    return
+                body = json.dumps(answer[1]).encode()
+                self.send_response(answer[0])
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+                """Says nothing."""
+
+        super().__init__(HTTPServer(("127.0.0.1", 0), Handler))
+
+
+class LocalGateway(LocalServer):
     """The management API of a WebSocket API and Lambda's invocations, as a server on this machine.
 
     `posted` has what each connection was sent, `closed` those that were closed, `invoked` each invocation's function,
@@ -153,21 +203,12 @@ class LocalGateway:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
                 """Says nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        super().__init__(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
 
     def close(self) -> None:
         """Ends it, and every request that it keeps waiting."""
         self._closing.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().close()
 
     def wait_for_the_end(self) -> None:
         """Keeps a request without an answer."""

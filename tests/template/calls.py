@@ -17,6 +17,7 @@ _PACKAGE = ROOT / "layers/common/python/order_engine"
 # The adapter behind each port, by the attribute that a use case has it as.
 ADAPTERS = {
     "journal": "DynamoJournal",
+    "live": "DynamoLiveOrders",
     "subscribers": "DynamoSubscribers",
     "connections": "DynamoConnections",
     "sockets": "GatewaySockets",
@@ -26,11 +27,13 @@ ADAPTERS = {
     "chain": "MockChain",
     "_keys": "DynamoKeys",
     "quotas": "DynamoQuotas",
+    "pauses": "DynamoPauses",
 }
 # The setting that an adapter's calls are about, by the attribute that holds it; "" for calls that name none.
 SETTINGS = {
     ("DynamoJournal", "_table"): "JOURNAL_TABLE",
     ("DynamoJournal", "_client_order_ids_table"): "CLIENT_ORDER_IDS_TABLE",
+    ("DynamoLiveOrders", "_table"): "JOURNAL_TABLE",
     ("DynamoConnections", "_table"): "CONNECTIONS_TABLE",
     ("DynamoSubscribers", "_pages_table"): "SUBSCRIBER_PAGES_TABLE",
     ("DynamoSubscribers", "_journal_table"): "JOURNAL_TABLE",
@@ -39,17 +42,19 @@ SETTINGS = {
     ("MockChain", "_table"): "CHAIN_TABLE",
     ("DynamoKeys", "_table"): "API_KEYS_TABLE",
     ("DynamoQuotas", "_table"): "API_KEYS_TABLE",
+    ("DynamoPauses", "_table"): "WATCH_TABLE",
     ("SqsOrderQueue", "_queue_url"): "ORDERS_QUEUE_URL",
     ("LambdaNotifyRequests", "_function"): "NOTIFY_FUNCTION",
     ("GatewaySockets", ""): "MANAGEMENT_ENDPOINT",
 }
 # What a function asks of the venues, if not everything.
-ASKED = {"watch_market": {"spot"}}
+ASKED = {"watch_market": {"spot"}, "market": {"quote"}}
 # Without a table of their own: adapters are built on them.
 BASES = {"DynamoBuckets"}
 CLIENTS = {"_dynamodb", "_sqs", "_lambda", "_api"}
 ACTIONS = {
     "get_item": "dynamodb:GetItem",
+    "batch_get_item": "dynamodb:BatchGetItem",
     "query": "dynamodb:Query",
     "put_item": "dynamodb:PutItem",
     "condition_check_item": "dynamodb:ConditionCheckItem",
@@ -138,11 +143,17 @@ def _calls_in(adapter: str, method: str) -> set[Call]:
     calls: set[Call] = set()
     for body in (methods[name] for name in _reached(methods, {method})):
         for operation, arguments in _operations_in(body):
-            index = " index" * any(
-                isinstance(one, ast.keyword) and one.arg == "IndexName" for one in ast.walk(arguments)
-            )
-            calls |= {(ACTIONS[operation] + index, setting) for setting in _settings_of(adapter, arguments)}
+            calls |= {(ACTIONS[operation] + _index_in(arguments), one) for one in _settings_of(adapter, arguments)}
     return calls
+
+
+def _index_in(arguments: ast.AST) -> str:
+    """The index that an operation is about, by the name of the constant that has its name."""
+    for one in ast.walk(arguments):
+        match one:
+            case ast.keyword(arg="IndexName", value=ast.Name(id=name)):
+                return f" index {name}"
+    return ""
 
 
 def _reached(methods: dict[str, ast.FunctionDef], begin: set[str]) -> set[str]:

@@ -60,7 +60,7 @@ def on_aws(value: Any) -> Any:
         return None
     if "Fn::If" in value:
         condition, then, otherwise = value["Fn::If"]
-        return on_aws(then if condition == "IsAws" else otherwise)
+        return on_aws(then if condition in ("IsAws", "ReservesConcurrency") else otherwise)
     return {key: on_aws(item) for key, item in value.items()}
 
 
@@ -85,11 +85,17 @@ def statements(function: str) -> Iterator[dict[str, Any]]:
         yield from policy["PolicyDocument"]["Statement"]
 
 
+def denials(function: str) -> list[dict[str, Any]]:
+    """The statements of a function's own policies that deny."""
+    return [statement for statement in statements(function) if statement["Effect"] == "Deny"]
+
+
 def allowed(function: str) -> set[tuple[str, str]]:
     """What a function may do, as pairs of an action and what it is allowed on."""
     return {
         (action, referred(resource))
         for statement in statements(function)
+        if statement["Effect"] != "Deny"
         for action in as_list(statement["Action"])
         for resource in as_list(statement["Resource"])
     }

@@ -18,6 +18,7 @@ SAM = os.environ.get("SAM", "")
 ENVIRONMENTS = sorted(tomllib.loads((ROOT / "samconfig.toml").read_text()).keys() - {"version"})
 PATIENCE_SECONDS = 120.0
 PROMPT = re.compile(r": $")
+GUIDE = (ROOT / "docs/deploy.md").read_text()
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 pytestmark = pytest.mark.skipif(not SAM, reason="`make validate` runs these; they need the SAM CLI")
@@ -79,9 +80,12 @@ def test_enter_answers_every_question_up_to_the_first_call_to_aws(environment: s
     assert "Unable to locate credentials" in printed
     assert "no authentication" not in printed
     assert asked == [*template()["Parameters"]]
+    others = set(re.findall(r"^\t([A-Z][^\[\n]*?) \[.*\]: ", printed, re.MULTILINE)) - {
+        f"Parameter {one}" for one in asked
+    }
+    assert len(others) == 8
+    assert [question for question in others if f"`{question}`" not in GUIDE] == []
 
 
 def test_the_guide_mentions_every_parameter() -> None:
-    guide = (ROOT / "docs/deploy.md").read_text()
-
-    assert [name for name in template()["Parameters"] if f"`{name}" not in guide] == []
+    assert [name for name in template()["Parameters"] if f"`{name}`" not in GUIDE] == []

@@ -58,15 +58,16 @@ def test_every_metric_is_on_the_dashboard_and_every_one_there_is_counted() -> No
 
 
 def test_every_function_has_alarms_and_is_on_the_dashboard() -> None:
-    # A migration that fails needs neither: the deploy that asked for it fails.
-    migrations = {referred(custom["Properties"]["ServiceToken"]) for custom in resources("Custom::Migration").values()}
+    # A custom resource that fails needs neither: the deploy that asked for it fails.
+    customs = {**resources("Custom::Migration"), **resources("Custom::Preflight")}.values()
+    asked = {referred(custom["Properties"]["ServiceToken"]) for custom in customs}
     expected = {
-        (metric, name) for name in functions().values() if name not in migrations for metric in ("Errors", "Throttles")
+        (metric, name) for name in functions().values() if name not in asked for metric in ("Errors", "Throttles")
     }
     in_alarms = {
         (metric["MetricName"], referred(metric["Dimensions"][0]["Value"]))
         for metric in metrics_of_alarms()
-        if metric["Namespace"] == "AWS/Lambda"
+        if metric["Namespace"] == "AWS/Lambda" and len(metric["Dimensions"]) == 1  # of all its versions
     }
 
     assert expected - in_alarms == set()
@@ -80,11 +81,27 @@ def test_the_operations_guide_lists_every_metric() -> None:
     assert counted() <= listed
 
 
+def test_the_costs_have_all_alarms_and_their_metrics() -> None:
+    guide = (ROOT / "docs/deploy.md").read_text()
+
+    assert f"{len(resources('AWS::CloudWatch::Alarm'))} alarms over {len(list(metrics_of_alarms()))} metrics" in guide
+
+
 def test_the_operations_guide_has_every_alarm() -> None:
     guide = (ROOT / "docs/operations.md").read_text()
     names = [alarm["Properties"]["AlarmName"]["Fn::Sub"] for alarm in resources("AWS::CloudWatch::Alarm").values()]
 
-    assert [name for name in names if f"### {name.removeprefix('${Service}-')}\n" not in guide] == []
+    assert [name for name in names if f"### {name.partition('}-')[2]}\n" not in guide] == []
+
+
+def test_the_dashboard_has_every_alarm() -> None:
+    shown = {name for widget in dashboard()["widgets"] for name in widget["properties"].get("alarms", [])}
+
+    assert shown == {
+        f"{name}.Arn"
+        for name, resource in template("infrastructure/observability.yaml")["Resources"].items()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    }
 
 
 def test_the_dashboards_widgets_do_not_overlap() -> None:
