@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 
+import boto3
 import pytest
 from hypothesis import settings
 from order_engine.observability import metrics
@@ -12,17 +13,13 @@ from order_engine.observability import metrics
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
 
-# Tests of one group run one after the other, in one process: they start servers, or share them.
-_GROUPS = {"e2e": "stacks", "chaos": "stacks", "sam_local": "stacks", "integration": "services"}
+# Their tests start servers, and those of a file share them. They take longest.
+_WITH_SERVERS = ("e2e", "chaos", "sam_local", "integration")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of a group together, and the groups first: they take longest."""
-    for item in items:
-        folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]
-        if folder in _GROUPS:
-            item.add_marker(pytest.mark.xdist_group(_GROUPS[folder]))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    """Put those first that take longest, so that both processes end together."""
+    items.sort(key=lambda item: item.path.relative_to(item.config.rootpath / "tests").parts[0] not in _WITH_SERVERS)
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +28,12 @@ def own_metrics() -> Iterator[None]:
     metrics.clear_metrics()
     yield
     metrics.clear_metrics()
+
+
+@pytest.fixture(autouse=True)
+def own_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3 keeps its first session, with the credentials and the region that were there then: another test's."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -17,8 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.frames import CloseCode
 
-from local.client import PATH
-from local.stack import LocalStack
+from local.stack import PATH, LocalStack
 from tests.chaos.market import Market
 from tests.chaos.plan import Request, Visit
 from tests.chaos.relay import Relay

@@ -61,6 +61,11 @@ class MemoryJournal:
         return self._item(order_id).read()
 
     @outside(Service.JOURNAL)
+    def named(self, owner: str, client_order_id: str) -> UUID | None:
+        holder = self.tables.keys.get(f"{owner}#{client_order_id}")
+        return holder.order_id if holder else None
+
+    @outside(Service.JOURNAL)
     def withdraw(self, order_id: UUID) -> bool:
         there = self.tables.orders.get(order_id)
         if there and (there.touched or there.sequence != 1):

@@ -38,10 +38,10 @@ from order_engine.entrypoints.problems import problem_response
 from order_engine.entrypoints.socket_messages import answer
 from order_engine.use_cases.access import Access
 from order_engine.use_cases.audience import Audience
+from order_engine.use_cases.cancel import Cancellation
 from order_engine.use_cases.execute import Executor
 from order_engine.use_cases.launch import Launches
 from order_engine.use_cases.notify import Notifier
-from order_engine.use_cases.orders import Orders
 from order_engine.use_cases.publish import Publisher
 from order_engine.use_cases.submit import Submission
 from order_engine.use_cases.subscribe import Subscription
@@ -71,7 +71,7 @@ from tests.doubles.watchlist import MemoryWatchlist
 # Seconds, as in template.yaml (test_platform.py).
 FUNCTIONS = {
     "submit": 15.0,
-    "orders": 15.0,
+    "cancel": 15.0,
     "ws_connect": 15.0,
     "notify": 30.0,
     "route_execute": 20.0,
@@ -186,9 +186,9 @@ class Platform:
         watching = (self.subscribers, self.audience, self.posts)
         return Notifier(self.journal, *watching, self.timeline, sleep=self.timeline.wait)
 
-    def orders(self) -> Orders:
-        """That of the function of single orders."""
-        return Orders(self.journal, self.queue, self.timeline)
+    def cancellation(self) -> Cancellation:
+        """That of cancel."""
+        return Cancellation(self.journal, self.queue, self.timeline)
 
     def submission(self) -> Submission:
         """That of submit."""
@@ -234,12 +234,12 @@ class Platform:
 
     def cancel(self, order_id: str, answered: Callable[[int, Message], object]) -> None:
         """A client cancels an order; it is told the status and the body of the answer."""
-        self._request("orders", lambda: self.cancel_at_once(order_id), answered)
+        self._request("cancel", lambda: self.cancel_at_once(order_id), answered)
 
     def cancel_at_once(self, order_id: str) -> tuple[int, Message]:
         """What the function does."""
         try:
-            record = self.orders().cancel(UUID(order_id), ANYBODY)
+            record = self.cancellation().cancel(UUID(order_id), ANYBODY)
         except UnknownOrder:
             return 404, {}
         except RequestRefused as refusal:

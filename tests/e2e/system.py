@@ -13,9 +13,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.sync.client import ClientConnection, connect
 
-from local.client import PATH, Message
-from local.stack import LocalStack
+from local.stack import PATH, LocalStack
 from tests.support.operations import Operator, Row, poll
+from tests.support.raw_client import Message
 
 PATIENCE_SECONDS = 60.0  # for what takes a fraction of a second on a quiet machine
 FIVE = ["pending", "routing", "building", "submitted", "confirmed"]

@@ -7,9 +7,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from local.client import Message
 from tests.e2e.system import FINAL, FIVE, System, an_order, statuses
 from tests.e2e.test_requests import problem_of
+from tests.support.raw_client import Message
 
 
 @pytest.fixture

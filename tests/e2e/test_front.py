@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -18,12 +19,14 @@ from websockets.sync.client import connect
 
 from local import processes
 from local.gateway import client
+from tests.e2e.conftest import FRIEND
 from tests.e2e.system import PATIENCE_SECONDS, System, an_order, wait_for
 from tests.e2e.test_requests import problem_of
 
 ORDER = json.dumps(an_order()).encode()
 # What a page can make a browser send without asking first, and what it asks for first.
 PLAIN = {"content-type": "text/plain"}
+JSON = {"content-type": "application/json"}
 PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
 
 
@@ -32,6 +35,23 @@ def page(system: System) -> Iterator[httpx.Client]:
     """A client without credentials, as every web page and every user of the machine is one."""
     with httpx.Client(base_url=system.stack.gateway.url, trust_env=False) as client:
         yield client
+
+
+def test_a_page_of_an_allowed_origin_may_use_the_api(page: httpx.Client) -> None:
+    asked = {"access-control-request-method": "DELETE", "access-control-request-headers": "authorization"}
+    preflight = page.options(f"/api/orders/{uuid4()}", headers={"origin": FRIEND, **asked})
+    response = page.post("/api/orders/execute", content=ORDER, headers={"origin": FRIEND, **JSON})
+    refused = page.get("/api/orders?colour=red", headers={"origin": FRIEND})
+
+    assert preflight.status_code == 204
+    allowed = {name: preflight.headers[f"access-control-allow-{name}"] for name in ("origin", "methods", "headers")}
+    assert allowed["origin"] == FRIEND
+    assert {*allowed["methods"].split(",")} == {"GET", "POST", "DELETE"}
+    assert {*allowed["headers"].split(",")} == {"authorization", "content-type", "idempotency-key"}
+    assert preflight.headers["access-control-max-age"] == "3600"
+    for answer, status in ((response, 202), (refused, 422)):
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, FRIEND)
+        assert "retry-after" in answer.headers["access-control-expose-headers"]
 
 
 @pytest.mark.parametrize("headers", [{"origin": "https://evil.example"}, {"origin": "null"}, {"host": "evil.example"}])
@@ -89,9 +109,9 @@ def test_a_web_page_of_another_origin_gets_no_socket(system: System, headers: di
 @pytest.mark.parametrize(
     ("method", "path", "headers"),
     [
-        ("GET", "/", {}),
+        ("GET", "/deployment", {}),
         ("GET", "/nothing/here", {}),
-        ("GET", "/api/orders", {}),
+        ("PATCH", "/api/orders", {}),
         ("POST", "/", {"x-amz-target": "DynamoDB_20120810.ListTables", "content-type": "application/x-amz-json-1.0"}),
         ("GET", "/2015-03-31/functions/", {}),
         ("POST", "/2015-03-31/functions/{submit}/invocations", {}),

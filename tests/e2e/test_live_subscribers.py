@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from local.client import Message
 from tests.e2e.system import FIVE, System, Watcher, an_order, sequences, statuses, wait_for
+from tests.support.raw_client import Message
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import psutil
 import psycopg
 import pytest
+from order_client import Client
 
-from local.client import follow, submit
 from local.errors import LocalStackError
 from local.settings import read_settings
 from local.stack import ROOT
@@ -149,13 +149,14 @@ def test_it_writes_where_the_system_is_reached(serving: Run) -> None:
     assert PASSWORD.search(endpoints["database"])
     assert not PASSWORD.search(serving.printed)
 
-    answer = submit(endpoints["http"], an_order())
-    life = list(follow(endpoints["websocket"].replace("{orderId}", answer["orderId"])))
+    with Client(endpoints["http"]) as client:
+        order_id = client.submit(an_order()).order_id
+        life = list(client.watch(endpoints["websocket"].replace("{orderId}", order_id)))
 
-    assert statuses(life) == FIVE
+    assert [one.status for one in life] == FIVE
     with psycopg.connect(endpoints["database"]) as database:
         query = "SELECT 1 FROM orders WHERE order_id = %s"
-        wait_for(lambda: database.execute(query, [answer["orderId"]]).fetchone(), "the order's row")
+        wait_for(lambda: database.execute(query, [order_id]).fetchone(), "the order's row")
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl on this machine")
@@ -207,7 +208,8 @@ def test_a_second_one_in_the_same_folder_is_refused_in_one_line_that_names_the_f
 
 def test_an_order_that_is_sent_is_told_in_one_line_and_its_story_shown(serving: Run) -> None:
     endpoints = json.loads((serving.project.state / "endpoints.json").read_text())
-    order_id = submit(endpoints["http"], an_order())["orderId"]
+    with Client(endpoints["http"]) as client:
+        order_id = client.submit(an_order()).order_id
 
     serving.says(f"confirmed  {order_id}  10 SOL for ")
     wait_for(lambda: "status confirmed" in serving.project.run("show", order_id).stdout, "the order's row")
@@ -250,7 +252,7 @@ def test_output_for_a_terminal_of_ascii_is_no_traceback(serving: Run) -> None:
     assert "confirmed" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["status", "psql", "show 5a3b0000-0000-4000-8000-000000000000"])
+@pytest.mark.parametrize("command", ["status", "psql", "pause", "resume", "show 5a3b0000-0000-4000-8000-000000000000"])
 def test_what_needs_a_running_system_says_so_in_one_line(project: Project, command: str) -> None:
     done = project.run(*command.split())
 

@@ -9,9 +9,9 @@ from itertools import permutations
 import pytest
 from order_engine.domain.tokens import NATIVE, TOKENS
 
-from local.client import Message
 from tests.e2e.system import FIVE, System, an_order, sequences, statuses, wait_for
 from tests.support.operations import most_at_once
+from tests.support.raw_client import Message
 
 ALWAYS = {"orderId", "sequence", "status", "attempt", "timestamp", "message"}
 ADDED = {
@@ -104,6 +104,7 @@ def test_postgresql_holds_exactly_what_the_client_saw(system: System, life: list
         "slippage_bps": 75,
         "max_price_impact_bps": 900,
         "min_amount_out": Decimal(building["minAmountOut"]),
+        "min_amount_out_asked": Decimal(160),
         "status": "confirmed",
         "venue": confirmed["venue"],
         "tx_hash": confirmed["txHash"],
@@ -111,6 +112,7 @@ def test_postgresql_holds_exactly_what_the_client_saw(system: System, life: list
         "amount_out": Decimal(confirmed["amountOut"]),
         "fee": (AMOUNT * Decimal(rate)).quantize(Decimal("1e-9"), rounding="ROUND_DOWN"),  # in whole lamports
         "attempts": 1,
+        "last_sequence": 5,
         "failure_code": None,
         "failure_reason": None,
         "quotes": building["quotes"],

@@ -10,8 +10,8 @@ import pytest
 from order_engine.adapters.mock_market.dice import Fate, Fault, VenueConditions, draw
 from order_engine.domain.swaps import VenueName
 
-from local.client import Message
 from tests.e2e.system import FIVE, System, an_order, sequences, statuses
+from tests.support.raw_client import Message
 
 UNRELIABLE = VenueConditions(error_rate=0.3, timeout_rate=0.3)
 REFUSALS = (Fault.ERROR, Fault.RATE_LIMIT)

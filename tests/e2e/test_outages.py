@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.client import Message
 from tests.e2e.system import FIVE, System, an_order, sequences, statuses, wait_for
+from tests.support.raw_client import Message
 
 # The lease and the visibility timeout are shorter than the template's 25 and 45 s, after which a crashed worker's order
 # is redelivered; still longer than a worker needs here. `make chaos ARGS=--recovery` measures the real ones.

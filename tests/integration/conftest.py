@@ -1,8 +1,9 @@
 """Services for adapters and functions: moto, a local API Gateway, a real PostgreSQL."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -72,6 +73,19 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
     finally:
         server.stop()
         server.drop()
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: EmbeddedPostgres) -> Callable[[], str]:
+    """Creates a database without a schema, and returns its URL."""
+
+    def create() -> str:
+        name = f"empty_{uuid4().hex}"
+        with psycopg.connect(postgres.url, autocommit=True) as connection:
+            connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+        return postgres.url.rpartition("/")[0] + f"/{name}"
+
+    return create
 
 
 @pytest.fixture

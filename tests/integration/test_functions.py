@@ -6,15 +6,21 @@ events/*.json are the envelopes, as `sam local` gets them too. What an order liv
 import base64
 import io
 import json
+import logging
+import re
 import time
+from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import pytest
 from order_engine.adapters.aws import client
 from order_engine.adapters.keys import DynamoKeys
+from order_engine.adapters.pause import DynamoPauses
 from order_engine.adapters.quotas import DynamoQuotas
 from order_engine.bootstrap import Bootstrap, utc_now
 from order_engine.domain.access import ApiKey, StoredKey
@@ -23,14 +29,18 @@ from order_engine.domain.quota import Quota
 from order_engine.domain.record import OrderRecord
 from order_engine.entrypoints.handler import Handler
 from order_engine.observability import logger
+from order_engine.ports import Pause
 from order_engine.settings import Settings
 from order_engine.use_cases import watch
 
+from functions.cancel import app as cancel
 from functions.dead_letters import app as dead_letters
 from functions.launch import app as launch
+from functions.market import app as market
 from functions.notify import app as notify
 from functions.orders import app as orders
 from functions.route_execute import app as route_execute
+from functions.site import app as site
 from functions.submit import app as submit
 from functions.watch_market import app as watch_market
 from functions.ws_connect import app as ws_connect
@@ -43,6 +53,10 @@ from tests.support.local_aws import LocalGateway
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
 EVENTS = Path(__file__).parents[2] / "events"
+CALLER = "203.0.113.7"
+HANDLERS: dict[str, Handler[Any]] = {
+    app.__name__.split(".")[1]: app.handler for app in (submit, cancel, orders, market, site, ws_connect)
+}
 BODY = '{"tokenIn":"SOL","tokenOut":"USDC","amountIn":10}'
 LIFE = ["pending", "routing", "building", "submitted", "confirmed"]
 
@@ -110,6 +124,12 @@ def orders_of(event: dict[str, Any]) -> list[UUID]:
     return [UUID(json.loads(record["body"])["orderId"]) for record in event["Records"]]
 
 
+def about(order_id: UUID, event: dict[str, Any]) -> dict[str, Any]:
+    """The same event of the queue, about another order."""
+    (record,) = event["Records"]
+    return {"Records": [{**record, "body": json.dumps({"orderId": str(order_id)})}]}
+
+
 # --- orders -----------------------------------------------------------------------------------------------------------
 
 
@@ -119,12 +139,108 @@ def test_an_order_is_looked_up_and_cancelled(deployment: Deployment) -> None:
     deployment.journaled(order_id)
 
     looked_up = deployment.invoke(orders.handler, "orders-look-up")["body"]
-    cancelled = deployment.invoke(orders.handler, "orders-cancel")
+    cancelled = deployment.invoke(cancel.handler, "cancel")
 
     assert (looked_up["status"], looked_up["amountIn"], len(looked_up["events"])) == ("pending", "10", 1)
     assert (cancelled["statusCode"], cancelled["body"]["status"]) == (200, "cancelled")
     assert cancelled["body"]["events"] == [event_of(event) for event in deployment.read(order_id).events]
     assert deployment.messages() == [json.dumps({"orderId": str(order_id)})]
+
+
+def test_orders_are_listed_while_they_move_and_when_they_have_ended(deployment: Deployment) -> None:
+    since = quote(utc_now().isoformat())
+    event = event_in("orders-list") | {"rawQueryString": f"tokenIn=SOL&tokenOut=USDC&limit=1&from={since}"}
+    order_id = uuid4()
+    deployment.journaled(uuid4(), order_id)
+
+    first = deployment.invoke(orders.handler, event)
+    following = first["headers"]["Link"].partition("?")[2].partition(">")[0]
+    second = deployment.invoke(orders.handler, event | {"rawQueryString": following})
+    listed = first["body"]["orders"] + second["body"]["orders"]
+
+    assert "Link" not in second["headers"]
+    assert {order["orderId"] for order in listed} >= {str(order_id)}
+    assert [order["status"] for order in listed] == ["pending", "pending"]
+    assert listed == sorted(listed, key=lambda order: order["createdAt"], reverse=True)
+
+    deployment.invoke(cancel.handler, event_in("cancel") | {"pathParameters": {"orderId": str(order_id)}})
+    deployment.invoke(route_execute.handler, about(order_id, event_in("route_execute")))
+    ended = deployment.invoke(orders.handler, event | {"rawQueryString": f"status=cancelled&from={since}"})["body"][
+        "orders"
+    ]
+
+    look_up = event_in("orders-look-up") | {"pathParameters": {"orderId": str(order_id)}}
+    looked_up = deployment.invoke(orders.handler, look_up)["body"]
+    assert [order["orderId"] for order in ended] == [str(order_id)]
+    assert ended[0] == {name: value for name, value in looked_up.items() if name != "events"}
+    assert ended[0]["completedAt"]
+
+
+def test_an_order_that_only_postgresql_knows_is_shown_the_same(deployment: Deployment) -> None:
+    order_id = uuid4()
+    look_up = event_in("orders-look-up") | {"pathParameters": {"orderId": str(order_id)}}
+    deployment.journaled(order_id)
+    deployment.invoke(route_execute.handler, about(order_id, event_in("route_execute")))
+    from_the_journal = deployment.invoke(orders.handler, look_up)["body"]
+
+    key = {"orderId": {"S": str(order_id)}}
+    deployment.parts.dynamodb.delete_item(TableName=JOURNAL, Key=key)
+    from_the_archive = deployment.invoke(orders.handler, look_up)["body"]
+
+    assert from_the_journal["status"] in ("confirmed", "failed")
+    assert from_the_archive == from_the_journal
+
+
+def test_venues_are_compared_without_a_trace(deployment: Deployment) -> None:
+    stored = [deployment.parts.dynamodb.scan(TableName=table)["Count"] for table in (JOURNAL, CHAIN)]
+
+    response = deployment.invoke(market.handler, "market-quotes")
+
+    body = response["body"]
+    best = max(body["quotes"], key=lambda one: Decimal(one["amountOut"]))
+    assert response["statusCode"] == 200
+    assert (body["tokenIn"], body["tokenOut"], body["amountIn"]) == ("SOL", "USDC", "10")
+    assert {one["venue"] for one in body["quotes"]} == {"raydium", "meteora"}
+    assert (body["best"], body["rejected"]) == (best["venue"], [])
+    assert Decimal(body["minAmountOut"]) < Decimal(best["amountOut"])
+    assert [deployment.parts.dynamodb.scan(TableName=table)["Count"] for table in (JOURNAL, CHAIN)] == stored
+
+
+def test_what_no_venue_takes_is_told_as_such(deployment: Deployment) -> None:
+    event = event_in("market-quotes")
+    large = event | {"rawQueryString": "tokenIn=SOL&tokenOut=USDC&amountIn=900000000"}
+    unlaunched = event | {"rawQueryString": "tokenIn=USDC&tokenOut=NOVA&amountIn=5"}
+
+    codes = [
+        {one["code"] for one in deployment.invoke(market.handler, asked)["body"]["rejected"]}
+        for asked in (large, unlaunched)
+    ]
+
+    assert codes == [{"INSUFFICIENT_LIQUIDITY"}, {"NO_POOL"}]
+    assert "best" not in deployment.invoke(market.handler, large)["body"]
+
+
+def test_venues_that_are_away_are_asked_again(deployment: Deployment) -> None:
+    deployment.environment["VENUE_ERROR_RATE"] = "1"
+
+    response = deployment.invoke(market.handler, "market-quotes")
+
+    assert (response["statusCode"], response["body"]["code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert response["headers"]["Retry-After"] == "1"
+
+
+def test_everybody_may_know_the_tokens(deployment: Deployment) -> None:
+    response = deployment.invoke(market.handler, "market-tokens")
+
+    tokens = {one["symbol"]: one for one in response["body"]["tokens"]}
+    assert tokens["USDC"] == {
+        "symbol": "USDC",
+        "mint": "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGkZwyTDt1v",
+        "decimals": 6,
+        "launches": False,
+    }
+    assert tokens["NOVA"]["launches"]
+    assert "public" in response["headers"]["Cache-Control"]
 
 
 def event_of(event: StatusEvent) -> dict[str, Any]:
@@ -229,6 +345,33 @@ def test_an_order_that_cannot_be_queued_is_refused_for_a_second(deployment: Depl
 
     assert (response["statusCode"], response["body"]["code"]) == (503, "NOTHING_ACCEPTED")
     assert response["headers"]["Retry-After"] == "1"
+
+
+def test_a_paused_engine_takes_no_orders_and_watches_no_market(
+    deployment: Deployment, dynamodb: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_EVERY", timedelta())
+
+    def watched() -> int:
+        watching = deployment.invoke(watch_market.handler, {"looks": 1}, LambdaContext(remaining_ms=160_000))
+        looks: int = watching["looks"]
+        return looks
+
+    pauses, at = DynamoPauses(dynamodb, WATCH), utc_now()
+    deployment.parts.watchlist.note(an_order(order_type="limit", limit_price=Decimal(1)))
+    assert (pauses.read(), watched()) == (None, 1)
+
+    assert pauses.pause(at, "me") == pauses.pause(utc_now(), "somebody else") == pauses.read() == Pause(at, "me")
+
+    response = deployment.invoke(submit.handler, http_event(BODY))
+    assert (response["statusCode"], response["body"]["code"]) == (503, "PAUSED")
+    assert (response["headers"]["Retry-After"], deployment.messages()) == ("10", [])
+    assert watched() == 0
+
+    for _ in range(2):
+        pauses.resume()
+        assert (pauses.read(), watched()) == (None, 1)
+    assert deployment.invoke(submit.handler, http_event(BODY))["statusCode"] == 202
 
 
 # --- route_execute and dead_letters -----------------------------------------------------------------------------------
@@ -393,3 +536,46 @@ def test_the_log_line_of_an_order_that_fails_says_why(deployment: Deployment, mo
     assert (failed["pair"], failed["amountIn"], failed["code"]) == ("SOL/USDC", "0.000000001", "AMOUNT_TOO_SMALL")
     assert failed["error"] == "0.000000001 SOL buy no USDC on raydium; 0.000000001 SOL buy no USDC on meteora"
     assert 0 < failed["seconds"] < 60
+
+
+def test_no_function_logs_the_address_of_a_caller(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", written)
+    monkeypatch.setattr(logger._logger, "level", logging.DEBUG)
+    called = [path.stem for path in EVENTS.glob("*.json") if CALLER in path.read_text()]
+
+    for name in called:
+        HANDLERS[name.partition("-")[0]].on(deployment.parts)(event_in(name), LambdaContext())
+
+    assert {name.partition("-")[0] for name in called} == set(HANDLERS)
+    assert written.getvalue()
+    assert CALLER not in written.getvalue()
+
+
+def test_the_log_lines_have_the_fields_that_the_guides_queries_name(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those beginning with @ are CloudWatch's, and Powertools adds function_name and level to each line."""
+    guide = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    queries = re.findall(r"^```text\n(.*?)^```|--query-string '(.*?)'", guide, re.DOTALL | re.MULTILINE)
+    clauses = [part for query in queries for part in re.split(r"[|\n]", "".join(query))]
+    named = [re.match(r" *(?:fields|stats count\(\*\) by) (.*)", clause) for clause in clauses]
+    fields = {field.strip() for found in named if found for field in found[1].split(",")}
+    fields = {field for field in fields if not field.startswith("@")}
+
+    written = [
+        *lines_about(deployment, monkeypatch, BODY).values(),
+        *lines_about(deployment, monkeypatch, BODY.replace("10", "0.000000001")).values(),
+    ]
+
+    assert {"orderId", "quotes.0.venue", "reason"} < fields
+    assert fields - {name for line in written for name in flat(line)} == set()
+
+
+def flat(value: Any, name: str = "") -> Iterator[str]:
+    """The fields of a line, as Logs Insights names those inside others."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if name:
+        yield name
+    for key, one in inside:
+        yield from flat(one, f"{name}.{key}" if name else str(key))

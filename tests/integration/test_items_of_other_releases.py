@@ -1,8 +1,12 @@
 """Items of other releases, as a deployment or a rollback leaves them in the tables: they are read like ours."""
 
 import json
+import os
+import subprocess
+import sys
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
@@ -18,9 +22,11 @@ from order_engine.domain.refusals import ClientOrderIdReused
 from order_engine.domain.subscriber import Connection
 from order_engine.use_cases.audience import Audience
 
+from local.stack import ROOT
 from tests.doubles.timeline import Timeline
 from tests.integration.conftest import CLIENT_ORDER_IDS, CONNECTIONS, JOURNAL, SUBSCRIBER_PAGES
 from tests.support.builders import START, a_limit, a_subscriber, advanced, an_order
+from tests.support.releases import release_before
 
 ORDER_ID = UUID("5a3b0000-0000-5000-8000-000000000001")  # made from the clientOrderId, as it was then
 LEASE = timedelta(seconds=25)
@@ -240,6 +246,52 @@ def test_a_request_for_notify_of_an_earlier_release_is_read() -> None:
     one = subscriber_of(EARLIER_EVENT)
 
     assert (one.order_id, one.connection_id, one.generation, one.page) == (ORDER_ID, "UqyzSd0JIAMCJ-w=", 1, 0)
+
+
+# Reads a queue's message and a request for `notify`, and writes both, for the order and connection on its command line.
+MESSAGES = """
+import json, sys
+from dataclasses import replace
+from uuid import UUID
+from order_engine.adapters.notify_requests import event_for, subscriber_of
+from order_engine.adapters.queue import SqsOrderQueue, order_id_of
+
+class Sqs:
+    def send_message(self, **sent):
+        self.body = sent["MessageBody"]
+
+body, event = json.load(sys.stdin)
+one, sqs = subscriber_of(json.loads(event)), Sqs()
+SqsOrderQueue(sqs, "").send(order_id_of(body))
+print(json.dumps([sqs.body, event_for(replace(one, generation=one.generation + 1))]))
+"""
+
+
+def test_messages_and_requests_go_from_release_to_release(tmp_path: Path) -> None:
+    def passed_on(messages: list[str], root: Path) -> list[str]:
+        """What a release writes that has read these."""
+        environment = {**os.environ, "PYTHONPATH": str(root / "layers/common/python")}
+        command = [sys.executable, "-c", MESSAGES]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            input=json.dumps(messages),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        written: list[str] = json.loads(done.stdout)
+        return written
+
+    before = release_before(tmp_path)
+    begun = [json.dumps({"orderId": str(ORDER_ID)}), json.dumps({**EARLIER_EVENT, "page": 3})]
+
+    body, event = passed_on(passed_on(passed_on(begun, before), ROOT), before)
+
+    assert json.loads(body) == {"orderId": str(ORDER_ID)}
+    assert json.loads(event) == {**EARLIER_EVENT, "generation": 4, "page": 3}
 
 
 def test_what_a_later_release_adds_is_ignored(journal: DynamoJournal, dynamodb: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 from moto import mock_aws
 from order_engine.domain.access import ApiKey
 
@@ -15,6 +16,7 @@ from local.keys import work_with_keys
 from tests.support.local_aws import create_table
 
 STACK = "engine"
+OTHER = "shop"  # without outputs
 OUTPUTS = {
     "ApiKeysTableName": "engine-ApiKeysTable",
     "ConnectionsTableName": "engine-ConnectionsTable",
@@ -26,6 +28,8 @@ class CloudFormation:
     """One stack, deployed."""
 
     def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 - as in the SDK
+        if StackName == OTHER:
+            return {"Stacks": [{"StackName": StackName}]}
         if StackName != STACK:
             said = {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}
             raise ClientError({"Error": said}, "DescribeStacks")
@@ -108,3 +112,25 @@ def test_a_whole_key_is_revoked_by_its_id_and_not_repeated(stack: Any) -> None:
 def test_a_stack_that_is_not_there_is_named(stack: Any) -> None:
     with pytest.raises(LocalStackError, match="the stack nope can't be looked up"):
         work_with_keys("list", "nope", "", "read", "")
+
+
+def test_a_stack_that_is_another_one_is_named(stack: Any) -> None:
+    with pytest.raises(LocalStackError, match="the stack shop is none of this release's engine: it has no output"):
+        work_with_keys("list", OTHER, "", "read", "")
+
+
+def test_an_endpoint_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost")
+    with pytest.raises(LocalStackError, match="the stack engine can't be looked up: Invalid endpoint"):
+        work_with_keys("list", STACK, "", "read", "")
+
+
+def test_what_answers_in_the_place_of_aws_is_no_traceback(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def html(*_: object, **__: object) -> None:
+        raise ResponseParserError("invalid XML received")
+
+    monkeypatch.setattr(CloudFormation, "describe_stacks", html)
+
+    with pytest.raises(LocalStackError, match="can't be looked up: invalid XML"):
+        work_with_keys("list", STACK, "", "read", "")

@@ -1,7 +1,8 @@
 """Every event of events/ through `sam local`: in AWS's runtime image, from what `sam build` made, on the local stack.
 
 `make sam-local` runs this; it sets SAM to the SAM CLI's path. The stack's own workers run beside it, so that what a
-container submits is executed.
+container submits is executed. Most events go through `sam local start-lambda`, whose containers stay warm: that is
+quicker by minutes than a `sam local invoke` for each.
 """
 
 import json
@@ -20,9 +21,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
+import boto3
 import httpx
 import psycopg
 import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
 from order_engine.adapters.journal.journal import DynamoJournal
 from order_engine.adapters.journal.subscribers import DynamoSubscribers
 from order_engine.adapters.journal.watchlist import DynamoWatchlist
@@ -36,9 +40,11 @@ from order_engine.domain.record import OrderRecord
 from websockets.sync.client import ClientConnection, connect
 
 from local import processes
-from local.client import PATH, submit
 from local.events import EVENTS, sample_order
+from local.gateway import REGION
 from local.sam import BUILD, SamLocal, function_of
+from local.stack import PATH
+from tests.support.raw_client import submit
 
 _T = TypeVar("_T")
 SAM = os.environ.get("SAM", "")
@@ -53,17 +59,34 @@ class World:
     """The local stack, and the SAM CLI beside it."""
 
     sam: SamLocal
-    folder: Path
+    functions: Any  # boto3's client of `sam local start-lambda`
 
     def invoke(self, event: str | dict[str, Any], function: str = "") -> dict[str, Any]:
-        """Invokes a function in a container, with the event in a file of events/ or another one; answers its answer."""
+        """Invokes a function in a warm container, with the event in a file of events/ or another one; answers its
+        answer."""
         path = self.sam.events / f"{event}.json"
-        if isinstance(event, dict):
-            path = self.folder / f"{uuid4()}.json"
-            path.write_text(json.dumps(event))
-        name = function or function_of(path)
-        command = [SAM, "local", "invoke", name, "--config-file", str(self.sam.config), "--event", str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment(), timeout=180)
+        payload = json.dumps(event) if isinstance(event, dict) else path.read_text()
+        response = self.functions.invoke(FunctionName=function or function_of(path), Payload=payload)
+        answer: dict[str, Any] = json.loads(response["Payload"].read())
+        assert "errorType" not in answer, answer
+        return answer
+
+    def invoke_once(self, event: str) -> dict[str, Any]:
+        """Does the same with `sam local invoke`, in a container of its own."""
+        path = self.sam.events / f"{event}.json"
+        command = [
+            SAM,
+            "local",
+            "invoke",
+            function_of(path),
+            "--config-file",
+            str(self.sam.config),
+            "--event",
+            str(path),
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment(self.sam), timeout=180
+        )
         assert done.returncode == 0, done.stderr
         for line in re.findall(r"^REPORT .*", done.stderr, re.MULTILINE):
             print(f"{path.name}: {line.partition('Init')[2]}")
@@ -73,15 +96,9 @@ class World:
         assert "errorType" not in answer, done.stderr
         return answer
 
-    def environment(self) -> dict[str, str]:
-        """What the SAM CLI gets to see."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST", "LANG") if name in os.environ}
-        credentials = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": str(self.sam.credentials)}
-        return {**kept, **credentials, "SAM_CLI_TELEMETRY": "0"}
-
-    def submitted(self, event: str) -> dict[str, Any]:
+    def submitted(self, event: str, invoke: Callable[[str], dict[str, Any]] | None = None) -> dict[str, Any]:
         """The response to an order, sent again where a service did not respond in time, as a client does."""
-        answers = (self.invoke(event) for _ in range(3))
+        answers = ((invoke or self.invoke)(event) for _ in range(3))
         return next((answer for answer in answers if answer["statusCode"] != 503), {})
 
     def client(self, service: str) -> Any:
@@ -126,15 +143,41 @@ def read(event: str) -> dict[str, Any]:
     return content
 
 
+def environment(sam: SamLocal) -> dict[str, str]:
+    """What the SAM CLI gets to see."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST", "LANG") if name in os.environ}
+    credentials = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": str(sam.credentials)}
+    return {**kept, **credentials, "SAM_CLI_TELEMETRY": "0"}
+
+
+@contextmanager
+def server(sam: SamLocal, command: str, *options: str) -> Iterator[str]:
+    """A server of the SAM CLI's; its address, once it serves."""
+    port = processes.free_port()
+    whole = [SAM, "local", command, "--config-file", str(sam.config), "--port", str(port), *options]
+    with (sam.config.parent / f"{command}.log").open("w") as log:
+        process = subprocess.Popen(whole, stdout=log, stderr=log, env=environment(sam), start_new_session=True)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        eventually(lambda: serves(address), seconds=120)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)  # what a shell starts in the background ignores Ctrl-C
+        process.wait(90)
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("sam")
-    with SamLocal(state=folder / "state", port=0, parameters=QUICK) as sam:
-        yield World(sam, folder)
+    with (
+        SamLocal(state=tmp_path_factory.mktemp("sam") / "state", port=0, parameters=QUICK) as sam,
+        server(sam, "start-lambda", "--warm-containers", "LAZY") as address,
+    ):
+        once = Config(read_timeout=180, retries={"total_max_attempts": 1}, signature_version=UNSIGNED)
+        yield World(sam, boto3.client("lambda", endpoint_url=address, region_name=REGION, config=once))
 
 
 def test_submit_takes_an_order_in_and_the_stack_executes_it(world: World) -> None:
-    answer = world.submitted("submit")
+    answer = world.submitted("submit", world.invoke_once)
 
     body = json.loads(answer["body"])
     assert (answer["statusCode"], body["status"]) == (202, "pending")
@@ -165,7 +208,7 @@ def test_submit_answers_a_repeated_request_with_the_same_order(world: World) -> 
 
 
 def test_route_execute_executes_an_order(world: World) -> None:
-    answer = world.invoke("route_execute")
+    answer = world.invoke_once("route_execute")
 
     assert answer == {"batchItemFailures": []}
     assert world.row(order_id_of(read("route_execute")["Records"][0]["body"])) == ("confirmed", None)
@@ -200,13 +243,40 @@ def test_a_socket_hears_of_each_status_from_the_container(world: World) -> None:
     assert heard == ["routing", "building", "submitted", "confirmed"]
 
 
-def test_orders_shows_an_order_and_cancels_it(world: World) -> None:
+def test_orders_shows_an_order_and_cancel_cancels_it(world: World) -> None:
     order_id = UUID(read("orders-look-up")["pathParameters"]["orderId"])
     journaled = world.journal().read(order_id).status
 
     assert json.loads(world.invoke("orders-look-up")["body"])["status"] == journaled
-    assert json.loads(world.invoke("orders-cancel")["body"])["status"] == "cancelled"
+    assert json.loads(world.invoke("cancel")["body"])["status"] == "cancelled"
     assert world.row(order_id) == ("cancelled", None)
+
+
+def test_orders_lists_them(world: World) -> None:
+    submitted = json.loads(world.submitted("submit")["body"])["orderId"]
+    assert world.row(submitted) == ("confirmed", None)
+
+    listed = json.loads(world.invoke("orders-list")["body"])["orders"]
+
+    assert submitted in {order["orderId"] for order in listed}
+    assert {order["status"] for order in listed} == {"confirmed"}
+
+
+def test_market_compares_the_venues_and_lists_the_tokens(world: World) -> None:
+    quotes = json.loads(world.invoke("market-quotes")["body"])
+
+    assert quotes["best"] in {quote["venue"] for quote in quotes["quotes"]}
+    assert {"SOL", "USDC"} <= {token["symbol"] for token in json.loads(world.invoke("market-tokens")["body"])["tokens"]}
+
+
+def test_site_serves_the_page_and_what_its_layer_brings(world: World) -> None:
+    page = world.invoke("site")
+    # Without its content, which is more than the SAM CLI prints whole.
+    asked = {"rawPath": "/assets/swagger-ui-bundle.js", "headers": {"if-none-match": "*"}}
+    library = world.invoke(read("site") | asked, "SiteFunction")
+
+    assert [one["statusCode"] for one in (page, library)] == [200, 304]
+    assert page["headers"]["Content-Type"].startswith("text/html")
 
 
 def test_dead_letters_ends_an_order_as_failed(world: World) -> None:
@@ -310,22 +380,17 @@ def test_migrate_applies_the_migrations_and_answers_cloudformation(world: World)
     assert json.loads(put) == answer
 
 
+def test_preflight_finds_room_and_answers_cloudformation(world: World) -> None:
+    assert world.invoke("preflight")["Status"] == "SUCCESS"
+
+
 def test_start_api_takes_an_order_in_and_the_stack_executes_it(world: World) -> None:
-    port = processes.free_port()
-    command = [SAM, "local", "start-api", "--config-file", str(world.sam.config), "--port", str(port)]
-    with (world.folder / "start-api.log").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, env=world.environment(), start_new_session=True)
-    try:
-        base = f"http://127.0.0.1:{port}"
-        eventually(lambda: serves(base))
+    with server(world.sam, "start-api") as base:
         assert shutil.which("curl")
         body = '{"tokenIn":"SOL","tokenOut":"USDC","amountIn":"1.25"}'
         curl = ["curl", "-sS", "--noproxy", "*", base + PATH, "-H", "Content-Type: application/json", "-d", body]
         answer = json.loads(subprocess.run(curl, capture_output=True, text=True, check=True, timeout=120).stdout)
         again = submit(base, {"tokenIn": "BONK", "tokenOut": "SOL", "amountIn": "1000000"})
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)  # what a shell starts in the background ignores Ctrl-C
-        server.wait(90)
 
     assert answer["status"] == "pending"
     assert world.row(answer["orderId"]) == ("confirmed", None)

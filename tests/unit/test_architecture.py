@@ -33,7 +33,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "settings": (set(), set()),
     "use_cases": (CORE | {"observability", "use_cases"}, set()),
     "adapters": (CORE | {"adapters"}, AWS | POSTGRES),
-    "migrations": ({"adapters", "settings"}, POSTGRES),
+    "migrations": (CORE | {"adapters", "settings"}, POSTGRES),
     "bootstrap": (CORE | {"adapters", "settings", "use_cases"}, set()),
     "entrypoints": (
         CORE | {"observability", "use_cases", "bootstrap", "entrypoints"} | ENVELOPES,
@@ -42,7 +42,10 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     "entrypoints.custom_resource": (set(), set()),
     "functions": (CORE | {"observability", "use_cases", "bootstrap", "entrypoints"} | ENVELOPES, set()),
     "functions.migrate": ({"entrypoints", "migrations", "settings"}, set()),
+    "functions.preflight": (CORE | {"adapters", "entrypoints"}, set()),
 }
+# Of CloudFormation's; they have no use case.
+CUSTOM_RESOURCES = {"functions.migrate", "functions.preflight"}
 # All that adapters of different folders may have in common.
 WAYS_OUT = {"adapters.aws", "adapters.postgres"}
 SHARED = WAYS_OUT | {"adapters.buckets"}
@@ -96,9 +99,11 @@ def test_an_adapter_knows_one_sdk_and_no_adapter_of_another_folder(name: str) ->
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_is_one_file_without_requirements_of_its_own(name: str) -> None:
-    files = FUNCTIONS[name].parent.rglob("*.*")
+    folder = FUNCTIONS[name].parent
+    shipped = {path.name for path in folder.iterdir()} - {"__pycache__"}
 
-    assert [path.name for path in files if path.suffix != ".pyc"] == ["app.py"]
+    assert shipped == {"app.py"} | ({"files"} if name == "functions.site" else set())
+    assert [path.name for path in folder.rglob("*.py")] == ["app.py"]
 
 
 def test_no_module_is_long() -> None:
@@ -123,7 +128,7 @@ def loaded_by(code: str) -> set[str]:
     return {name.removeprefix("order_engine.") for name in json.loads(done.stdout)}
 
 
-@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - {"functions.migrate"}))
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - CUSTOM_RESOURCES))
 def test_a_function_loads_only_what_it_uses(name: str) -> None:
     imported = of_the_engine(FUNCTIONS[name])
     entrypoints = {other for one in imported if head(one) == "entrypoints" for other in of_the_engine(ENGINE[one])}
@@ -134,13 +139,15 @@ def test_a_function_loads_only_what_it_uses(name: str) -> None:
     loaded = loaded_by(f"import {name}.app as app; app.handler.use_case")
 
     assert {one for one in loaded if one.startswith("use_cases.")} == used
-    for needless in ("psycopg", "adapters.history"):
-        assert (needless in loaded) == ("use_cases.execute" in used)
+    writes, reads = "use_cases.execute" in used, "use_cases.orders" in used
+    for needless, needed in {"psycopg": writes or reads, "adapters.history": writes, "adapters.archive": reads}.items():
+        assert (needless in loaded) == needed
     assert ("adapters.mock_market.venue" in loaded) == ("use_cases.venue_calls" in used)
 
 
-def test_migrate_loads_the_standard_library_alone_before_it_can_respond() -> None:
-    loaded = loaded_by("import functions.migrate.app")
+@pytest.mark.parametrize("name", sorted(CUSTOM_RESOURCES))
+def test_a_custom_resource_loads_the_standard_library_alone_before_it_can_respond(name: str) -> None:
+    loaded = loaded_by(f"import {name}.app")
 
-    own = {"functions", "functions.migrate", "functions.migrate.app", "order_engine", "entrypoints"}
+    own = {"functions", name, f"{name}.app", "order_engine", "entrypoints"}
     assert {one for one in loaded if head(one) not in sys.stdlib_module_names} - own == {"entrypoints.custom_resource"}

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from order_engine.domain.errors import BackingOff, LeaseLost, ServiceUnavailable, UnknownOrder
+from order_engine.entrypoints import batches
 from order_engine.entrypoints.batches import process_batch
 
 from tests.support.builders import START, LambdaContext, sqs_event
@@ -46,6 +47,22 @@ def test_only_the_messages_that_failed_are_redelivered(fault: Exception, failing
 
     assert failed == [f"message-{number}" for number in sorted(failing)]
     assert worked == order_ids
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, ZeroDivisionError("a bug")], ids=lambda fault: type(fault).__name__)
+def test_only_a_fault_of_ours_is_counted_and_under_the_functions_version(
+    fault: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(_order_id: UUID) -> None:
+        raise fault
+
+    monkeypatch.setattr(batches, "VERSION", "7")
+
+    failures_of([message(uuid4())], work)
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    counted = [(line["service"], line["version"], line["WorkerFaults"]) for line in lines if "WorkerFaults" in line]
+    assert counted == [("order-engine", "7", [1.0])] * isinstance(fault, ZeroDivisionError)
 
 
 @pytest.mark.parametrize(

@@ -265,6 +265,7 @@ def test_an_order_goes_back_ten_times_and_is_then_counted() -> None:
     for hours in (1, 24):  # it is quoted again, without an event
         assert decide(step.record, steps.Claimed(False), hours * 3600) == steps.AskForQuotes(step.record)
         assert outline(decide(step.record, best("1490"), hours * 3600)) == "Build building 11"
+    assert (returned(10).due_at is None, step.record.due_at) == (False, None)  # it waits for the market all the same
     again = decide(step.record, best("1"))
     assert isinstance(again, steps.Defer)
     assert again.record.misses == 2

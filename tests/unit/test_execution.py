@@ -471,3 +471,13 @@ def test_a_pair_without_a_price_is_left_out(mode: Mode) -> None:
     works.troubles.coming["spot"] = [mode, None, mode, mode]
     assert spots(works, PAIR, OTHER_PAIR) == {PAIR: Decimal("148.553")}
     assert works.timeline.seconds < limits.QUOTE + 0.1
+
+
+def test_that_a_pair_has_no_pool_is_an_answer_and_silence_of_all_venues_is_none() -> None:
+    works = Works()
+
+    works.troubles.coming["spot"] = [Mode.FAIL_BEFORE, None]
+    assert spots(works, ("USDC", "NOVA")) == {}
+    works.troubles.coming["spot"] = [Mode.FAIL_BEFORE, Mode.HANG]
+    with pytest.raises(ServiceUnavailable, match="gave no quote within"):
+        spots(works, PAIR)

@@ -14,6 +14,7 @@ from order_engine.domain.order import OrderTerms
 from order_engine.domain.refusals import (
     AcceptanceUnknown,
     ClientOrderIdReused,
+    EnginePaused,
     InvalidRequest,
     NothingAccepted,
     RequestRefused,
@@ -438,6 +439,7 @@ def test_no_bytes_are_more_than_a_refusal(raw: bytes) -> None:
         (InvalidRequest("UNKNOWN_ORDER", "there is no such order"), 404, "UNKNOWN_ORDER"),
         (ClientOrderIdReused("mine"), 409, "CLIENT_ORDER_ID_REUSED"),
         (TooManySubscribers(), 429, "TOO_MANY_SUBSCRIBERS"),
+        (EnginePaused(), 503, "PAUSED"),
         (NothingAccepted("the queue did not take the order"), 503, "NOTHING_ACCEPTED"),
         (AcceptanceUnknown("the queue did not respond", "mine"), 503, "ACCEPTANCE_UNKNOWN"),
     ],

@@ -1,23 +1,27 @@
 """Accepting an order: journaled, queued, and the same order for the same key."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
 from order_engine.domain.access import PUBLIC
+from order_engine.domain.errors import ServiceUnavailable
 from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.order import Order, OrderTerms
 from order_engine.domain.record import OrderRecord
 from order_engine.domain.refusals import (
     AcceptanceUnknown,
     ClientOrderIdReused,
+    EnginePaused,
     InvalidRequest,
     NothingAccepted,
     RequestRefused,
 )
+from order_engine.ports import Pause
+from order_engine.use_cases.pause import CACHE_SECONDS, PauseCheck
 from order_engine.use_cases.submit import fingerprint_of
 
 from tests.doubles.gate import Gate, Mode, Service, Troubles
@@ -177,6 +181,69 @@ def test_a_repeated_request_for_an_order_that_rests_gets_the_order_with_its_firs
     assert door.queued == [first.order.order_id] * 2
     with pytest.raises(ClientOrderIdReused):
         door.accept("mine", **{**RESTING["limit"], "limit_price": Decimal("160.000000000000000001")})
+
+
+class Switch:
+    """An operator's pause, and how often it was looked up; None: it can't be."""
+
+    def __init__(self) -> None:
+        self.is_paused: bool | None = False
+        self.reads = 0
+        self.seconds = 0.0
+
+    def read(self) -> Pause | None:
+        self.reads += 1
+        if self.is_paused is None:
+            raise ServiceUnavailable("pause: no answer")
+        return Pause(datetime.now(UTC), "somebody") if self.is_paused else None
+
+    def refuses(self, door: Door, check: PauseCheck) -> bool:
+        """Whether an order is refused after the time for which the last answer counts."""
+        self.seconds += CACHE_SECONDS
+        try:
+            replace(door.platform.submission(), pause_check=check).admit(OrderTerms.model_validate(_ASKED), PUBLIC)
+        except EnginePaused:
+            return True
+        return False
+
+
+def test_a_paused_engine_refuses_orders_until_it_is_resumed(door: Door) -> None:
+    switch = Switch()
+    check = PauseCheck(switch, lambda: switch.seconds)
+
+    assert not switch.refuses(door, check)
+    switch.is_paused = True
+    assert switch.refuses(door, check)
+    switch.is_paused = False
+    assert not switch.refuses(door, check)
+    assert (list(door.orders), door.queued) == ([], [])
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_while_nobody_can_tell_the_engine_is_paused_or_not_as_it_was(door: Door, is_paused: bool) -> None:
+    switch = Switch()
+    check = PauseCheck(switch, lambda: switch.seconds)
+    switch.is_paused = is_paused
+    assert switch.refuses(door, check) == is_paused
+
+    switch.is_paused = None
+
+    assert switch.refuses(door, check) == is_paused
+    assert switch.reads == 2
+
+
+def test_a_pause_is_looked_up_once_in_a_while_also_if_it_cannot_be() -> None:
+    switch = Switch()
+    check = PauseCheck(switch, lambda: switch.seconds)
+
+    for switch.is_paused in (False, None):
+        before = switch.reads
+        for _ in range(3):
+            check.require_running()
+            switch.seconds += 0.4 * CACHE_SECONDS
+        check.require_running()  # after 1.2 times as long
+        assert switch.reads == before + 2
+        switch.seconds += CACHE_SECONDS
 
 
 _ASKED = {"order_type": "market", "token_in": "SOL", "token_out": "USDC", "amount_in": 10, "slippage_bps": 50}

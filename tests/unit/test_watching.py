@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from order_engine import limits
 from order_engine.adapters.journal.item import milliseconds, side_of
+from order_engine.domain.errors import ServiceUnavailable
 from order_engine.domain.lifecycle import OrderStatus
 from order_engine.domain.order import Order
 from order_engine.domain.swaps import VenueName
@@ -159,12 +160,15 @@ def test_the_better_venues_price_counts_for_each_pair(market: Market) -> None:
 
 
 def test_nothing_is_due_without_a_price(market: Market) -> None:
+    """That is no look, though what is over ends."""
     expired = market.expire(1)
+    market.tables.runner = "me"
     for mode in (Mode.FAIL_BEFORE, Mode.HANG, Mode.UNFORESEEN):
         market.rest()
         market.troubles.coming["spot"] = [mode, mode]
-        assert market.look() in ([expired], [])
-    assert market.orders_sent == [expired]
+        (fault,) = market.runs((0.0, lambda: market.watcher.look("me")))
+        assert isinstance(fault, ServiceUnavailable)
+        assert market.orders_sent == [expired]
     market.troubles.coming["spot"] = [Mode.FAIL_BEFORE, None]
     assert len(market.look()) == 3  # one venue's price is enough
 
