@@ -395,6 +395,24 @@ def test_a_price_goes_with_its_pair_and_is_compared_with_the_quote(visit: Visit)
         visit.page.get_by_role("button", name="Swap the two tokens").click()
 
 
+def test_a_price_typed_before_the_tokens_are_there_stays(visit: Visit) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    visit.page.route("**/api/tokens", hold)
+    with visit.page.expect_request("**/api/tokens"):
+        visit.open()
+    visit.page.locator("input[value=limit]").check()
+    visit.page.locator("#limitPrice").fill("1")
+
+    held[0].continue_()
+
+    expect(visit.page.locator("#due-limitPrice")).to_have_text("The price is there already: this is executed at once.")
+    expect(visit.page.locator("#limitPrice")).to_have_value("1")
+
+
 def test_it_is_seen_that_a_price_is_old_and_errors_go_when_the_server_is_back(visit: Visit) -> None:
     visit.expected = "net::ERR"
     visit.open()

@@ -65,7 +65,7 @@ export class OrderForm {
       );
     }
     this.#arrange();
-    this.#pair();
+    this.#ask();
   }
 
   get pair() {
@@ -128,13 +128,17 @@ export class OrderForm {
   }
 
   #pair() {
-    const [tokenIn, tokenOut] = this.pair;
-    this.#quote = undefined;
     // They were of another unit.
     for (const name of PRICES) {
       this.#field(name).value = "";
       this.#mark(name);
     }
+    this.#ask();
+  }
+
+  #ask() {
+    const [tokenIn, tokenOut] = this.pair;
+    this.#quote = undefined;
     if (tokenIn && tokenIn !== tokenOut) this.onPair(tokenIn, tokenOut);
     this.quote();
   }
