@@ -136,16 +136,19 @@ artifact: $(READY) .venv-sam/ready ## run every handler from what sam build made
 		$(MAKE) --no-print-directory build && \
 		ARTIFACT=.aws-sam/build TEMPLATE_PYTHON="$(PYTHON313)" $(BIN)/python -m pytest tests/template/test_artifact.py
 
-# Where no engine answers, but something beside the project can start one.
+# Where no engine answers, but something beside the project can start one. It is started in a recipe's line without
+# $(MAKE): one that had make's jobserver open would keep `make --jobs` from ending for as long as it runs.
 ENGINE := docker info >/dev/null 2>&1 || { test ! -x ../shared/lambda-runtime/up || eval "$$(../shared/lambda-runtime/up)"; }
 
 sam-local: $(READY) .venv-sam/ready ## every event of events/ through sam local in containers
+	@$(ENGINE) || true
 	@$(ENGINE); \
 		if ! docker info >/dev/null 2>&1; then echo "sam-local: skipped, because no Docker engine answers"; exit 0; fi; \
 		if [ -z "$(PYTHON313)" ]; then echo "sam-local: skipped, because there is no Python 3.13 here"; exit 0; fi; \
 		$(MAKE) --no-print-directory build && SAM=.venv-sam/bin/sam $(BIN)/python -m pytest -rP tests/sam_local
 
 sam-stack: $(READY) ## the local stack for containers; prints a sam local invoke line for each event
+	@$(ENGINE) || true
 	@$(ENGINE); docker info >/dev/null 2>&1 || \
 		{ echo "error: sam local needs Docker, and no engine responds; start it, or set DOCKER_HOST" >&2; exit 1; }; \
 		$(MAKE) --no-print-directory build && exec $(BIN)/python -m local sam
