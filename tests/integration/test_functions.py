@@ -552,10 +552,25 @@ def test_no_function_logs_the_address_of_a_caller(deployment: Deployment, monkey
     assert CALLER not in written.getvalue()
 
 
+def test_a_log_line_has_of_its_invocation_only_what_is_read(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", written)
+    logger.append_keys(left="by an invocation before")
+
+    HANDLERS["submit"].on(deployment.parts)(event_in("submit"), LambdaContext())
+
+    line = json.loads(written.getvalue().splitlines()[0])
+    own = {"function_name", "function_request_id", "orderId", "owner"}
+    assert set(line) - own == {"level", "location", "message", "timestamp", "service"}
+    assert (line["function_name"], line["function_request_id"]) == ("function", LambdaContext().aws_request_id)
+
+
 def test_the_log_lines_have_the_fields_that_the_guides_queries_name(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those beginning with @ are CloudWatch's, and Powertools adds function_name and level to each line."""
+    """Those beginning with @ are CloudWatch's, and every line has function_name and level."""
     guide = (Path(__file__).parents[2] / "docs/operations.md").read_text()
     queries = re.findall(r"^```text\n(.*?)^```|--query-string '(.*?)'", guide, re.DOTALL | re.MULTILINE)
     clauses = [part for query in queries for part in re.split(r"[|\n]", "".join(query))]

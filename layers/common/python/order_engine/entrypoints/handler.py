@@ -28,9 +28,7 @@ class Handler(Generic[UseCase]):
         self._make = make
         self._handle = handle
         self._bootstrap = bootstrap
-        self._invoke: Callable[[Json, Any], Json] = logger.inject_lambda_context(clear_state=True)(
-            metrics.log_metrics(self._bounded)
-        )
+        self._invoke: Callable[[Json, Any], Json] = metrics.log_metrics(self._bounded)
 
     @cached_property
     def use_case(self) -> UseCase:
@@ -39,6 +37,9 @@ class Handler(Generic[UseCase]):
 
     def __call__(self, event: Json, context: Any) -> Json:
         """Handle one invocation."""
+        # Powertools' `inject_lambda_context` adds ARN, memory and cold start: half of a line, and read by nobody.
+        logger.clear_state()
+        logger.append_keys(function_name=context.function_name, function_request_id=context.aws_request_id)
         return self._invoke(event, context)
 
     def on(self, bootstrap: Bootstrap) -> "Handler[UseCase]":
