@@ -37,7 +37,7 @@ class Handler(Generic[UseCase]):
 
     def __call__(self, event: Json, context: Any) -> Json:
         """Handle one invocation."""
-        # Powertools' `inject_lambda_context` adds ARN, memory and cold start: half of a line, and read by nobody.
+        # Powertools' `inject_lambda_context` adds ARN, memory and cold start: a third of a line, and read by nobody.
         logger.clear_state()
         logger.append_keys(function_name=context.function_name, function_request_id=context.aws_request_id)
         return self._invoke(event, context)
