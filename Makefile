@@ -18,7 +18,7 @@ SHIPPED := layers/common/python/requirements.txt layers/docs/requirements.txt
 ON_AWS := $(if $(STACK),--stack $(STACK))
 SAM := SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 .venv-sam/bin/sam
 
-.PHONY: help run stop status pause resume order watch cancel launch show rewrite-history psql keys invoke test contract bench bench-resting bench-history chaos simulate formal lint validate build artifact sam-local sam-stack lock clean
+.PHONY: help run stop status pause resume order watch cancel launch show rewrite-history psql keys invoke test contract bench bench-resting bench-history cost chaos simulate formal lint validate build artifact sam-local sam-stack lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1 \2/p' $(MAKEFILE_LIST) | while read -r target text; \
@@ -90,6 +90,9 @@ bench-resting: $(READY) ## measure what resting orders cost (6 minutes)
 
 bench-history: $(READY) ## measure how a history of a million orders is read (6 minutes)
 	@$(BIN)/python tests/load/history.py
+
+cost: $(READY) ## write the calls that an order causes into docs/performance.md anew
+	@REWRITE=1 $(BIN)/python -m pytest tests/integration/test_calls.py
 
 chaos: $(READY) ## inject faults into the real stack, judged by a checker; ARGS="--seconds 400 --seed 3"
 	@$(BIN)/python tests/chaos/campaign.py $(ARGS)
